@@ -1,0 +1,1 @@
+"""The certificate authority of one net: requests, profiles, issuance, revocation, ledger."""

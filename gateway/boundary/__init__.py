@@ -1,0 +1,1 @@
+"""The crossing between the nets: signed and sealed transport files, verifier, importer."""

@@ -1,0 +1,1 @@
+"""SM TLS (RFC 8998) over memory BIOs, and the handshakes that run off the event loop."""

@@ -1,0 +1,1 @@
+"""Names, metrics, health, alerts and runbooks."""
