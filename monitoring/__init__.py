@@ -1,1 +1,1 @@
-"""Names, metrics, health, alerts and runbooks."""
+"""What the product tells of itself: metrics, health, alert rules with their runbooks."""
