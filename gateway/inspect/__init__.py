@@ -1,1 +1,1 @@
-"""Filters over messages, pure and linear."""
+"""Content inspection, one message at a time: strict decoding by the resource's descriptor, framing of messages."""
