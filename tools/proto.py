@@ -1,8 +1,8 @@
 """Compiles every .proto into the Python modules beside it, or checks that the committed ones are equal.
 
 `-I src` gives the generated modules the import path of the package (`from zonegate.proto.boundary.v1 import …`),
-because `src/zonegate/proto` is a link to `proto/`. The demo's department systems import nothing of zonegate: their files are
-compiled in their own folder. A `*_pb2_grpc.py` is kept only where a file declares a service.
+because `src/zonegate/proto` is a link to `proto/`. The demo's department systems import nothing of zonegate: their
+files are compiled in their own folder. A `*_pb2_grpc.py` is kept only where a file declares a service.
 """
 
 import argparse
