@@ -133,6 +133,8 @@ class _Server(ThreadingMixIn, HTTPServer):
         before = time.monotonic() - older_than
         with self._lock:
             late = [request for request, began in self._open.items() if began <= before]
+            for request in late:
+                del self._open[request]
         for request in late:
             try:
                 request.shutdown(socket.SHUT_RDWR)

@@ -159,5 +159,6 @@ def test_every_gauge_can_be_watched() -> None:
     metrics = GatewayMetrics(ZONES)
     gauges = [metric for metric in names.all_metrics() if metric.kind is names.Kind.GAUGE]
     for metric in gauges:
-        metrics.watch_labels(metric, lambda width=len(metric.labels): {("x",) * width: 1.0})
+        width = len(metric.labels)
+        metrics.watch_labels(metric, lambda width=width: {("x",) * width: 1.0})
     assert {metric.name for metric in gauges} <= {name for name, _ in scrape(metrics)}
