@@ -105,7 +105,7 @@ class Reader:
 
     def read(self, tag: int, what: str) -> bytes:
         """Return the content of the next element, which must have `tag`."""
-        found, start, end = self._expect(tag, what)
+        _, start, end = self._expect(tag, what)
         return self._buffer[start:end]
 
     def _expect(self, tag: int, what: str) -> tuple[int, int, int]:
@@ -246,6 +246,13 @@ class Cipher(NamedTuple):
     ciphertext: bytes
 
 
+def _bounded(der: bytes, limit: int) -> Reader:
+    if len(der) > limit:
+        msg = f"is {len(der)} bytes, at most {limit} are possible"
+        raise DerError(msg)
+    return Reader(der)
+
+
 def encode_signature(r: int, s: int) -> bytes:
     """Return the DER of (r, s), which must be a pair that could verify (CR-05)."""
     if problem := _signature_problem(r, s):
@@ -256,10 +263,7 @@ def encode_signature(r: int, s: int) -> bytes:
 def decode_signature(der: bytes) -> tuple[int, int]:
     """Return (r, s) of strict DER; `E_SIGNATURE_FORMAT` says which clause of CR-05 is broken."""
     try:
-        if len(der) > SIGNATURE_MAX_BYTES:
-            msg = f"is {len(der)} bytes, at most {SIGNATURE_MAX_BYTES} are possible"
-            raise DerError(msg)
-        outer = Reader(der)
+        outer = _bounded(der, SIGNATURE_MAX_BYTES)
         body = outer.sequence("SM2Signature")
         outer.end("SM2Signature")
         r = body.integer("r")
@@ -297,10 +301,7 @@ def encode_cipher(cipher: Cipher) -> bytes:
 def decode_cipher(der: bytes) -> Cipher:
     """Return the parts of a strict DER SM2Cipher with C1 on the curve; otherwise `E_CIPHERTEXT`."""
     try:
-        if len(der) > CIPHER_MAX_BYTES:
-            msg = f"is {len(der)} bytes, at most {CIPHER_MAX_BYTES} are allowed"
-            raise DerError(msg)
-        outer = Reader(der)
+        outer = _bounded(der, CIPHER_MAX_BYTES)
         body = outer.sequence("SM2Cipher")
         outer.end("SM2Cipher")
         x = body.integer("xCoordinate")
