@@ -1,0 +1,100 @@
+"""One CA directory: where its files are, and the strict `ca.toml` that names net, addresses and limits.
+
+The directory holds `ca.toml`, `ledger.sqlite`, `root/` (may be taken away and locked up), `sub/`, and `public/` (what
+everybody may read: certificates and revocation lists). Limits narrow CE-08, never widen it.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from zonegate.ca.keystore import SealedFiles
+from zonegate.identity import Net
+from zonegate.pki.oids import Profile
+from zonegate.strictconf import ConfigPath, StrictModel, load_toml
+
+URL_MAX_CHARS = 200
+
+
+def check_url(url: str) -> str:
+    """Return `url` if verifiers can fetch it as it stands in a certificate: plain http (RFC 5280 8), ASCII."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or not url.isascii() or not url.isprintable() or " " in url:
+        msg = "must be an http:// address with a host name, in ASCII"
+        raise ValueError(msg)
+    if len(url) > URL_MAX_CHARS:
+        msg = f"has {len(url)} characters, at most {URL_MAX_CHARS} are allowed"
+        raise ValueError(msg)
+    return url
+
+
+StatusUrl = Annotated[str, AfterValidator(check_url)]
+
+
+class IssuerSettings(StrictModel):
+    """One CA key and the addresses that its certificates name for their status."""
+
+    key: ConfigPath
+    secret: ConfigPath
+    crl_urls: list[StatusUrl] = Field(min_length=1, max_length=4)
+    ocsp_urls: list[StatusUrl] = Field(default=[], max_length=4)
+    crl_hours: int = Field(ge=1, le=24 * 400)
+
+    @property
+    def crl_lifetime(self) -> timedelta:
+        """From thisUpdate to nextUpdate."""
+        return timedelta(hours=self.crl_hours)
+
+
+class Limits(StrictModel):
+    """The longest validity in days that this CA gives to each profile; CE-08's years hold beside them."""
+
+    gateway: int = Field(default=731, ge=1, le=731)
+    system: int = Field(default=1096, ge=1, le=1096)
+    officer: int = Field(default=1096, ge=1, le=1096)
+    evidence: int = Field(default=1096, ge=1, le=1096)
+
+
+class CaSettings(StrictModel):
+    """The contents of `ca.toml`."""
+
+    net: Annotated[Net, Field(strict=False)]
+    root: IssuerSettings
+    sub: IssuerSettings
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _keys_apart(self) -> Self:
+        if self.root.key == self.sub.key:
+            msg = "root.key and sub.key are one file; each CA has a key of its own"
+            raise ValueError(msg)
+        return self
+
+    def issuer(self, issuer: Profile) -> IssuerSettings:
+        """Return the settings of the root or of the sub-CA."""
+        return {Profile.ROOT: self.root, Profile.SUB_CA: self.sub}[issuer]
+
+    def limit(self, profile: Profile) -> timedelta:
+        """Return this CA's own limit for `profile`; CA certificates have CE-08's only."""
+        days = {
+            Profile.GATEWAY: self.limits.gateway,
+            Profile.SYSTEM: self.limits.system,
+            Profile.OFFICER: self.limits.officer,
+            Profile.EVIDENCE: self.limits.evidence,
+        }
+        return timedelta(days=days.get(profile, 366 * 20))
+
+    def key_files(self) -> dict[Profile, SealedFiles]:
+        """Return where the two keys are."""
+        return {
+            Profile.ROOT: SealedFiles(Path(self.root.key), Path(self.root.secret)),
+            Profile.SUB_CA: SealedFiles(Path(self.sub.key), Path(self.sub.secret)),
+        }
+
+
+def load_settings(directory: Path) -> CaSettings:
+    """Return the settings of the CA in `directory`; every problem of the file at once."""
+    return load_toml(directory / "ca.toml", CaSettings)

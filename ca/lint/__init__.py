@@ -1,0 +1,1 @@
+"""Rules that every certificate of this CA must keep, run before signing and over existing files."""

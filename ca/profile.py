@@ -1,0 +1,116 @@
+"""What each certificate profile demands and allows (CE-05, CE-06, CE-08): a table and the arithmetic of validity.
+
+Pure. Signing certificates only: encryption certificates come with the key management centre. No profile carries an
+extended key usage: the profile's policy OID says what the certificate may do, and verifiers here check that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import NoReturn
+
+from zonegate.errors import ZoneGateError
+from zonegate.pki.oids import Profile
+from zonegate.reasons import Reason
+
+SIGNING = frozenset({"digitalSignature", "nonRepudiation"})
+CA_SIGNING = frozenset({"keyCertSign", "cRLSign"})
+# A peer whose clock is a little slow must not refuse a certificate made just now.
+BACKDATE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRules:
+    """One row of the table; `path_length` is None for what is no CA, `issuer` is None for what signs itself."""
+
+    profile: Profile
+    issuer: Profile | None
+    max_years: int
+    key_usage: frozenset[str]
+    path_length: int | None
+    zh: str
+
+    @property
+    def is_ca(self) -> bool:
+        """Whether certificates of this profile sign certificates."""
+        return self.path_length is not None
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether certificates of this profile speak for a URI identity (CE-03)."""
+        return self.path_length is None
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """The two dates of a certificate, whole seconds, UTC."""
+
+    not_before: datetime
+    not_after: datetime
+
+
+_ROWS = (
+    # The root may have one more level of sub-CA below the national one.
+    ProfileRules(Profile.ROOT, None, 20, CA_SIGNING, 2, "根证书"),
+    ProfileRules(Profile.SUB_CA, Profile.ROOT, 10, CA_SIGNING, 0, "子 CA 证书"),
+    ProfileRules(Profile.GATEWAY, Profile.SUB_CA, 2, SIGNING, None, "区网关证书"),
+    ProfileRules(Profile.SYSTEM, Profile.SUB_CA, 3, SIGNING, None, "系统证书"),
+    ProfileRules(Profile.OFFICER, Profile.SUB_CA, 3, SIGNING, None, "人员证书"),
+    ProfileRules(Profile.EVIDENCE, Profile.SUB_CA, 3, SIGNING, None, "证据签名证书"),
+)
+RULES: Mapping[Profile, ProfileRules] = MappingProxyType({row.profile: row for row in _ROWS})
+LEAF_PROFILES = tuple(row.profile for row in _ROWS if not row.is_ca)
+
+
+def years_after(when: datetime, years: int) -> datetime:
+    """Return the same day `years` later; 29 February becomes the 28th where there is none."""
+    try:
+        return when.replace(year=when.year + years)
+    except ValueError:
+        return when.replace(year=when.year + years, day=28)
+
+
+def choose_validity(
+    rules: ProfileRules,
+    *,
+    now: datetime,
+    not_before: datetime | None,
+    not_after: datetime | None,
+    limit: timedelta,
+    issuer: Validity | None,
+) -> Validity:
+    """Return the validity to issue with; refuse what is asked beyond the limits (CE-08), with E_VALIDITY.
+
+    `limit` is the CA's own, narrower or equal limit. What is not asked for is chosen: from a little before `now`, for
+    as long as the limits and the issuer (None for a root) allow.
+    """
+    start = (not_before or _chosen_start(now, issuer)).replace(microsecond=0)
+    latest = min(years_after(start, rules.max_years), start + limit)
+    bounded = latest if issuer is None else min(latest, issuer.not_after)
+    end = (not_after or bounded).replace(microsecond=0)
+    name = rules.profile.value
+    if end <= start:
+        _refuse(f"notAfter: {_day(end)} is not after notBefore {_day(start)}")
+    if end <= now:
+        _refuse(f"notAfter: {_day(end)} has passed already, it is {_day(now)}")
+    if end > latest:
+        _refuse(f"notAfter: {_day(end)} is later than {_day(latest)}, the limit of profile {name}")
+    if issuer is not None and start < issuer.not_before:
+        _refuse(f"notBefore: {_day(start)} is before the issuer's own notBefore {_day(issuer.not_before)}")
+    if issuer is not None and end > issuer.not_after:
+        _refuse(f"notAfter: {_day(end)} outlives the issuer, which ends {_day(issuer.not_after)}")
+    return Validity(start, end)
+
+
+def _chosen_start(now: datetime, issuer: Validity | None) -> datetime:
+    start = now - BACKDATE
+    return start if issuer is None else max(start, issuer.not_before)
+
+
+def _day(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _refuse(detail: str) -> NoReturn:
+    raise ZoneGateError(Reason.E_VALIDITY, detail)
