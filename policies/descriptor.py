@@ -1,0 +1,56 @@
+"""Reads a FileDescriptorSet: which methods it holds, of which types, streaming or not. Pure: bytes in, values out.
+
+Descriptors come into a bundle with the catalogue; the gateway's inspection decodes messages by them (XZ-02).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+
+DESCRIPTOR_MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The form of one method."""
+
+    request_type: str
+    response_type: str
+    client_streaming: bool
+    server_streaming: bool
+
+
+def read_descriptor(raw: bytes) -> Mapping[str, Shape]:
+    """Return the shape of every method by path; `ValueError` if the set is not complete and consistent."""
+    if len(raw) > DESCRIPTOR_MAX_BYTES:
+        msg = f"is {len(raw)} bytes, at most {DESCRIPTOR_MAX_BYTES} are allowed"
+        raise ValueError(msg)
+    files = FileDescriptorSet()
+    try:
+        files.ParseFromString(raw)
+    except (DecodeError, RecursionError) as exc:
+        msg = "is not a serialized FileDescriptorSet"
+        raise ValueError(msg) from exc
+    # A pool of its own refuses missing imports, doubled names and wrong references, which a decoder would meet later.
+    pool = DescriptorPool()
+    try:
+        for file in files.file:
+            pool.AddSerializedFile(file.SerializeToString())
+            pool.FindFileByName(file.name)
+    except (TypeError, KeyError, ValueError) as exc:
+        msg = "does not hold together: make it with `protoc --include_imports --descriptor_set_out`"
+        raise ValueError(msg) from exc
+    return {
+        f"/{file.package + '.' if file.package else ''}{service.name}/{method.name}": Shape(
+            method.input_type.removeprefix("."),
+            method.output_type.removeprefix("."),
+            method.client_streaming,
+            method.server_streaming,
+        )
+        for file in files.file
+        for service in file.service
+        for method in service.method
+    }
