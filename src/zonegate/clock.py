@@ -15,6 +15,10 @@ class Clock(Protocol):
         """Return the current instant, UTC-aware."""
         ...
 
+    def timestamp(self) -> float:
+        """Return the current instant in seconds since 1970, for the hot path."""
+        ...
+
     def monotonic(self) -> float:
         """Return seconds on a clock that never steps back."""
         ...
@@ -26,6 +30,10 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the current instant, UTC-aware."""
         return datetime.fromtimestamp(time.time(), tz=UTC)
+
+    def timestamp(self) -> float:
+        """Return the current instant in seconds since 1970, for the hot path."""
+        return time.time()
 
     def monotonic(self) -> float:
         """Return seconds on a clock that never steps back."""

@@ -4,11 +4,13 @@ Unknown keys, wrong types and values out of range are errors that name the field
 Secrets are paths, never values; a path is resolved against the folder of the file.
 """
 
+import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
 from zonegate.errors import Problem, ProblemsError
 from zonegate.reasons import Reason
@@ -22,13 +24,43 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
 
-def _resolve(path: str, info: ValidationInfo) -> Path:
-    base = (info.context or {}).get("base", Path())
-    return Path(base, path)
+def _resolve(value: object, info: ValidationInfo) -> object:
+    return Path((info.context or {}).get("base", Path()), value) if isinstance(value, str) else value
 
 
-# A path in a configuration file: a string there, a `Path` below the file's folder here.
-ConfigPath = Annotated[str, AfterValidator(_resolve)]
+# A path in a configuration file, resolved against the file's folder.
+ConfigPath = Annotated[Path, BeforeValidator(_resolve)]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen or connect: a host and port, or the path of a Unix socket."""
+
+    host: str
+    port: int
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}" if self.path is None else f"unix:{self.path}"
+
+
+_HOST_PORT = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]{1,253})):(?P<port>[0-9]{1,5})")
+
+
+def _read_address(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.startswith("unix:") and len(value) > len("unix:"):
+        return Address("", 0, Path((info.context or {}).get("base", Path()), value[len("unix:") :]))
+    match = _HOST_PORT.fullmatch(value)
+    if match is None or int(match["port"]) > 65535:
+        msg = "is not host:port with a port of 0 to 65535, nor unix:PATH"
+        raise ValueError(msg)
+    return Address(match["six"] or match["host"], int(match["port"]))
+
+
+# `host:port`, `[v6]:port` or `unix:PATH`.
+ConfigAddress = Annotated[Address, BeforeValidator(_read_address)]
 
 Model = TypeVar("Model", bound=StrictModel)
 

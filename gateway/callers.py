@@ -1,0 +1,74 @@
+"""[a] Who calls, as far as a gateway has verified it: tickets checked in threads, verdicts cached by digest.
+
+A ticket costs three SM2 verifications, so each is checked once, off the event loop; calls that refer to it wait
+meanwhile. Revocation is not part of what is cached: it is asked for each time a plan is made (architecture section 3).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from zonegate.errors import ZoneGateError
+from zonegate.gateway.ticket import Ticket, verify
+from zonegate.gm import sm3
+from zonegate.reasons import Reason
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from zonegate.clock import Clock
+    from zonegate.pki.path import TrustAnchors
+
+VERIFIED_LIMIT = 4096
+WAITING_LIMIT = 4096
+
+Verdict = Ticket | ZoneGateError
+
+
+class TicketOffice:
+    """Verifies tickets of one net; each distinct ticket once."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, executor: Executor, anchors: TrustAnchors, clock: Clock
+    ) -> None:
+        self._loop = loop
+        self._executor = executor
+        self._anchors = anchors
+        self._clock = clock
+        self._verdicts: OrderedDict[tuple[bytes, str], Verdict] = OrderedDict()
+        self._waiting: dict[tuple[bytes, str], list[Callable[[Verdict], None]]] = {}
+
+    def verdict(self, ticket: bytes, ingress: str, then: Callable[[Verdict], None]) -> Verdict | None:
+        """Return what is known of `ticket`, issued for the gateway `ingress`; None: `then` will be called with it."""
+        key = (sm3.digest(ticket), ingress)
+        verdict = self._verdicts.get(key)
+        if verdict is not None:
+            return verdict
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            if len(waiting) >= WAITING_LIMIT:
+                return ZoneGateError(Reason.E_STREAMS, "too many calls wait for a ticket to be verified")
+            waiting.append(then)
+            return None
+        if len(self._waiting) >= WAITING_LIMIT:
+            return ZoneGateError(Reason.E_STREAMS, "too many tickets wait to be verified")
+        self._waiting[key] = [then]
+        future = self._loop.run_in_executor(self._executor, self._check, ticket, ingress)
+        future.add_done_callback(lambda done: self._settle(key, done.result()))
+        return None
+
+    def _check(self, ticket: bytes, ingress: str) -> Verdict:
+        try:
+            return verify(ticket, self._anchors, ingress=ingress, now=self._clock.now())
+        except ZoneGateError as error:
+            return error
+
+    def _settle(self, key: tuple[bytes, str], verdict: Verdict) -> None:
+        self._verdicts[key] = verdict
+        if len(self._verdicts) > VERIFIED_LIMIT:
+            self._verdicts.popitem(last=False)
+        for then in self._waiting.pop(key, []):
+            then(verdict)

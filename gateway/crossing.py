@@ -1,0 +1,468 @@
+"""[a] The gateway's role: every call of a peer is admitted, planned, recorded, then forwarded or refused.
+
+The order is that of architecture section 3. What is decided is decided in `plan` and `zonegate.policies`; this module
+carries it out: it asks for the caller's ticket, waits for the record to be durable, and only then lets bytes go on.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zonegate.errors import ZoneGateError
+from zonegate.gateway import metadata as names
+from zonegate.gateway.admission import admit_peer
+from zonegate.gateway.edges import ticket_field
+from zonegate.gateway.plan import Caller, HopRole, Plan, Route, make_plan
+from zonegate.gateway.rate import Rate, RateTable
+from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200
+from zonegate.gateway.ticket import Ticket, TicketTable
+from zonegate.pki.certificate import Profile
+from zonegate.policies.decide import decide_response
+from zonegate.policies.labels import parse_label
+from zonegate.reasons import REGISTRY, Area, Executed, GrpcCode, Reason
+
+if TYPE_CHECKING:
+    from zonegate.clock import Clock
+    from zonegate.gateway.callers import TicketOffice
+    from zonegate.gateway.exporting import Exporting
+    from zonegate.gateway.http2.headers import HeaderBlock
+    from zonegate.gateway.inspection import Inspectors
+    from zonegate.gateway.recording import Recorder
+    from zonegate.gateway.relay.call import Call
+    from zonegate.gateway.relay.downstream import Downstream
+    from zonegate.gateway.relay.upstream import Upstream, UpstreamPool
+    from zonegate.gateway.status import StatusView
+    from zonegate.gateway.tls.channel import Peer
+    from zonegate.gateway.witness import Witness
+    from zonegate.policies.model import Policy
+    from zonegate.reasons import Reason as ReasonType
+
+PLANS_PER_CONNECTION = 512
+RESPONSES_PER_PLAN = 64
+_GRPC_OK = b"0"
+
+
+@dataclass(slots=True)
+class PeerContext:
+    """What the gateway keeps for one connection."""
+
+    peer: Peer
+    uri: str
+    zone: str
+    from_gateway: bool
+    tickets: TicketTable = field(default_factory=TicketTable)
+    plans: dict[object, Plan] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CallContext:
+    """What the gateway keeps for one call beside the relay's counts."""
+
+    plan: Plan
+    recorded: bool = False
+
+
+class CrossingIds:
+    """Ids of 28 hexadecimal digits: 64 random bits of the process life, then a count."""
+
+    __slots__ = ("_count", "_prefix")
+
+    def __init__(self) -> None:
+        self._prefix = os.urandom(8).hex()
+        self._count = 0
+
+    def next(self) -> str:
+        """Return an id that no other call has."""
+        self._count += 1
+        return f"{self._prefix}{self._count:012x}"
+
+
+class GatewayHandler:
+    """The `CallHandler` of a zone gateway."""
+
+    def __init__(
+        self,
+        *,
+        uri: str,
+        zone: str,
+        policy: Policy,
+        status: StatusView,
+        recorder: Recorder,
+        tickets: TicketOffice,
+        inspectors: Inspectors,
+        witness: Witness,
+        exporting: Exporting | None,
+        default_rate: Rate,
+        clock: Clock,
+    ) -> None:
+        self.uri = uri
+        self.zone = zone
+        self.policy = policy
+        self.recorder = recorder
+        self.peers: dict[str, UpstreamPool] = {}
+        self.providers: dict[str, UpstreamPool] = {}
+        self._status = status
+        self._tickets = tickets
+        self._inspectors = inspectors
+        self._witness = witness
+        self._exporting = exporting
+        self._default_rate = default_rate
+        self._rates = RateTable()
+        self._clock = clock
+        self._ids = CrossingIds()
+        # Grows whenever the policy or the status changes: no plan outlives what it was made from.
+        self._epoch = 0
+
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    def admitted(self, down: Downstream) -> None:
+        """Keep what is known of the peer, or show it the door: the policy must know it for this gateway's zone."""
+        peer = down.channel.peer
+        try:
+            down.context = self._admit(peer)
+        except ZoneGateError as error:
+            self.recorder.metrics.handshake_refused(error.reason)
+            down.abort(error.reason)
+
+    def _admit(self, peer: Peer) -> PeerContext:
+        place = admit_peer(self.policy, peer, own_zone=self.zone)
+        return PeerContext(peer, str(peer.identity), place.zone, peer.profile is Profile.GATEWAY)
+
+    def closed(self, down: Downstream) -> None:
+        """Forget the peer."""
+        down.context = None
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    def begin(self, call: Call) -> None:
+        """Plan the call; when its record is durable, forward it."""
+        context: PeerContext = call.down.context
+        if context is None:
+            call.refuse(Reason.E_IDENTITY, "the connection was not admitted")
+            return
+        plan = context.plans.get(call.block.stable)
+        if plan is None or plan.epoch != self._epoch or self._clock.timestamp() >= plan.begin_until:
+            if context.from_gateway and self._witness.takes(call):
+                return
+            plan = self._fresh_plan(call, context)
+            if plan is None:
+                return
+        self._run(call, context, plan)
+
+    def _fresh_plan(self, call: Call, context: PeerContext) -> Plan | None:
+        """Return a new plan; None when the call waits for its ticket, or has been refused without a plan."""
+        block = call.block
+        ticket = self._ticket_bytes(block, context)
+        if isinstance(ticket, ZoneGateError):
+            return self._refusal_plan(context, ticket)
+        ingress = context.uri if context.from_gateway else self.uri
+
+        def resume(verdict: Ticket | ZoneGateError) -> None:
+            if not call.settled and call.down.context is not None:
+                self._run(call, context, self._plan(call, context, ticket, verdict))
+
+        verdict = self._tickets.verdict(ticket, ingress, resume)
+        return None if verdict is None else self._plan(call, context, ticket, verdict)
+
+    def _ticket_bytes(self, block: HeaderBlock, context: PeerContext) -> bytes | ZoneGateError:
+        full, reference = block.get(names.TICKET), block.get(names.TICKET_REF)
+        try:
+            if full is not None:
+                ticket = names.read_binary(names.TICKET, full)
+                context.tickets.learn(ticket)
+                return ticket
+            if reference is not None:
+                known = context.tickets.lookup(reference)
+                if known is not None:
+                    return known
+        except ZoneGateError as error:
+            return error
+        return ZoneGateError(
+            Reason.E_TICKET, "zg-ticket-bin: is missing, and zg-ticket-ref names no ticket sent before"
+        )
+
+    def _plan(self, call: Call, context: PeerContext, raw: bytes, verdict: Ticket | ZoneGateError) -> Plan:
+        if isinstance(verdict, ZoneGateError):
+            return self._refusal_plan(context, verdict)
+        now = self._clock.now()
+        try:
+            caller = self._caller(context, raw, verdict)
+            self._status.check(verdict.chain, now)
+        except ZoneGateError as error:
+            return self._refusal_plan(context, error)
+        plan = make_plan(self.policy, call.block, caller, own_zone=self.zone, ingress=not context.from_gateway, now=now)
+        plan.epoch = self._epoch
+        if call.block.cacheable:
+            if len(context.plans) >= PLANS_PER_CONNECTION:
+                context.plans.clear()
+            context.plans[call.block.stable] = plan
+        return plan
+
+    def _caller(self, context: PeerContext, raw: bytes, ticket: Ticket) -> Caller:
+        uri = str(ticket.identity)
+        certificate = ticket.chain[0]
+        if context.from_gateway:
+            # A gateway may speak only for callers of the zone that it guards.
+            system = self.policy.systems.get(uri)
+            if system is None or system.zone != context.zone:
+                raise ZoneGateError(Reason.E_ZONE_IDENTITY, f"ticket: {uri} does not stand in zone {context.zone}")
+        elif uri != context.uri or certificate.fingerprint != context.peer.fingerprint:
+            raise ZoneGateError(Reason.E_TICKET, "ticket: is not the connection's own")
+        return Caller(
+            uri=uri,
+            fingerprint=certificate.fingerprint,
+            serial=f"{certificate.serial:x}",
+            valid_until=min(member.not_after for member in ticket.chain),
+            chain=ticket.chain,
+            ticket=raw,
+            ticket_digest=ticket.digest,
+            ticket_until=ticket.expires,
+            peer_uri=context.uri,
+        )
+
+    def _refusal_plan(self, context: PeerContext, error: ZoneGateError) -> Plan:
+        peer = context.peer
+        until = peer.not_after or self._clock.now()
+        caller = Caller(
+            uri="" if context.from_gateway else context.uri,
+            fingerprint="" if context.from_gateway else peer.fingerprint,
+            serial="" if context.from_gateway else f"{peer.serial:x}",
+            valid_until=until,
+            chain=(),
+            ticket=b"",
+            ticket_digest="",
+            ticket_until=until,
+            peer_uri=context.uri,
+        )
+        role = HopRole.EGRESS if context.from_gateway else HopRole.INGRESS
+        return Plan(caller, None, None, error.reason, error.detail, Area.ADMIT, role)
+
+    def _run(self, call: Call, context: PeerContext, plan: Plan) -> None:
+        """Steps 8 to 10: rate, evidence, forward; or the refusal that the plan says."""
+        call.context = CallContext(plan)
+        try:
+            call.crossing = names.read_crossing(call.block) if context.from_gateway else self._ids.next()
+            names.read_idempotency_key(call.block)
+        except ZoneGateError as error:
+            self._refuse(call, plan, error.reason, error.detail)
+            return
+        if plan.stripped or (plan.metadata is not None and not context.from_gateway and plan.metadata.spoofed):
+            spoofed = plan.metadata.spoofed if plan.metadata is not None else 0
+            self.recorder.metrics.metadata_stripped(plan.stripped + spoofed)
+        if plan.reason is not Reason.OK:
+            self._refuse(call, plan, plan.reason, plan.detail)
+            return
+        now = self._clock.monotonic()
+        # A rate is taken where the caller enters: one gateway keeps the account, not two.
+        if not context.from_gateway and not (
+            self._rates.admit(plan.caller.uri, self._default_rate, now)
+            and (plan.rate is None or self._rates.admit(plan.rate_key, plan.rate, now))
+        ):
+            self._refuse(call, plan, Reason.E_RATE, "the allowance is used up")
+            return
+        try:
+            self._inspectors.attach(call, plan)
+        except ZoneGateError as error:
+            self._refuse(call, plan, error.reason, error.detail)
+            return
+
+        def durable(error: ZoneGateError | None) -> None:
+            if error is not None:
+                call.refuse(error.reason, error.detail)
+            else:
+                call.context.recorded = True
+                self._go(call, plan)
+
+        self.recorder.decided(call, plan, durable)
+
+    def _go(self, call: Call, plan: Plan) -> None:
+        if call.settled:
+            if call.finished:
+                # The caller left while the record was written: its outcome is still owed.
+                self.recorder.ended(call)
+            return
+        if plan.epoch != self._epoch and not self._still_allowed(call):
+            return
+        if plan.route is Route.EXPORT:
+            if self._exporting is None:
+                call.refuse(Reason.E_UPSTREAM, "export: this gateway has no carrier configured")
+            else:
+                self._exporting.take(call, plan)
+            return
+        pools = self.peers if plan.route is Route.PEER else self.providers
+        pool = pools.get(plan.target)
+        if pool is None:
+            call.refuse(Reason.E_UPSTREAM, f"no address is configured for {plan.target}")
+            return
+        call.forward(pool, self._request_block(call, plan))
+
+    def _request_block(self, call: Call, plan: Plan) -> bytes:
+        parts = [plan.head, names.crossing_wire(call.crossing)]
+        if call.block.volatile:
+            allowed = plan.volatile
+            parts += [item.wire for item in call.block.volatile if item.name in allowed]
+        return b"".join(parts)
+
+    def _refuse(self, call: Call, plan: Plan, reason: ReasonType, detail: str) -> None:
+        self.recorder.refused(call, plan, reason, detail)
+        call.refuse(reason, detail)
+
+    # -- the way back --------------------------------------------------------------------------------------------
+
+    def response(self, call: Call, block: HeaderBlock) -> bytes | None:
+        """Return the initial metadata for the caller; a raised label is decided and recorded first."""
+        if block.get(b":status") != b"200":
+            call.refuse(Reason.E_UPSTREAM_RESET, f"the next hop answered HTTP status {_text(block.get(b':status'))}")
+            return None
+        context: CallContext = call.context
+        plan = context.plan
+        out = plan.responses.get(block.stable)
+        if out is None:
+            declared = block.get(names.LABEL)
+            if declared is not None and plan.route is Route.PROVIDER:
+                self._raise_response(call, plan, block, _text(declared))
+                return None
+            out = self._remember(plan, block, plan.response_names)
+        return out + self._volatile(call, plan, block)
+
+    def _remember(self, plan: Plan, block: HeaderBlock, allowed: frozenset[bytes]) -> bytes:
+        out = b"".join([item.wire for item in block.stable if item.name in allowed])
+        if block.cacheable:
+            if len(plan.responses) >= RESPONSES_PER_PLAN:
+                plan.responses.clear()
+            plan.responses[block.stable] = out
+        return out
+
+    def _volatile(self, call: Call, plan: Plan, block: HeaderBlock) -> bytes:
+        parts = [] if plan.role is HopRole.EGRESS else [names.crossing_wire(call.crossing)]
+        if block.volatile:
+            allowed = plan.trailer_names
+            parts += [item.wire for item in block.volatile if item.name in allowed]
+        return b"".join(parts)
+
+    def _raise_response(self, call: Call, plan: Plan, block: HeaderBlock, text: str) -> None:
+        """Step 6: a provider's label is decided, and recorded, before any further response byte goes on."""
+        decision = plan.decision
+        if decision is None:
+            call.refuse(Reason.E_INTERNAL, "a response without a decision")
+            return
+        try:
+            flow = decide_response(self.policy, decision, parse_label(text), now=self._clock.now())
+        except ZoneGateError as error:
+            call.refuse(error.reason, f"zg-label of the response: {error.detail}")
+            return
+
+        def durable(error: ZoneGateError | None) -> None:
+            if error is not None:
+                call.refuse(error.reason, error.detail)
+            elif flow.reason is not Reason.OK:
+                call.refuse(Reason.E_RESPONSE_RAISED, f"{flow.reason.value}: the response is {flow.level.text}")
+            else:
+                allowed = plan.response_names | {names.LABEL}
+                out = b"".join([item.wire for item in block.stable if item.name in allowed])
+                call.release_response(out + self._volatile(call, plan, block))
+
+        call.hold_response()
+        self.recorder.response_raised(call, flow, text, durable)
+
+    def trailers(self, call: Call, block: HeaderBlock) -> bytes:
+        """Return the trailers for the caller and take the call's status from them."""
+        plan: Plan = call.context.plan
+        status = block.get(b"grpc-status")
+        if status is None or not status.isdigit() or len(status) > 2:
+            call.refuse(Reason.E_UPSTREAM_RESET, "the next hop ended the call without a grpc-status")
+            return b""
+        call.status = min(int(status), int(GrpcCode.UNAUTHENTICATED))
+        if status != _GRPC_OK:
+            self._take_reason(call, plan, block)
+        out = plan.responses.get(block.stable)
+        if out is None:
+            out = self._remember(plan, block, plan.trailer_names)
+        if call.response_started:
+            return out + self._volatile(call, plan, block) if block.volatile else out
+        # A response of trailers only has no initial metadata: it begins here, with :status and content-type.
+        head = b"" if block.get(b":status") is not None else STATUS_200.wire + CONTENT_TYPE.wire
+        return head + out + self._volatile(call, plan, block)
+
+    def _take_reason(self, call: Call, plan: Plan, block: HeaderBlock) -> None:
+        """A peer gateway's refusal keeps its reason in this gateway's record; a provider's status has none."""
+        text = _text(block.get(names.REASON)) if plan.route is Route.PEER else ""
+        if text in set(Reason):
+            call.reason = Reason(text)
+            call.executed = REGISTRY[call.reason].executed
+        elif plan.route is Route.PEER and call.executed is not Executed.YES:
+            call.executed = Executed.UNKNOWN
+
+    def ended(self, call: Call) -> None:
+        """Record how a call ended, if it was allowed and recorded."""
+        context = call.context
+        if isinstance(context, CallContext) and context.recorded:
+            self.recorder.ended(call)
+
+    # -- next hops -----------------------------------------------------------------------------------------------
+
+    def attach_ticket(self, call: Call, upstream: Upstream) -> bytes:
+        """Return the field that names the caller's ticket on this connection: the ticket once, then its reference."""
+        plan: Plan = call.context.plan
+        if plan.route is not Route.PEER:
+            return b""
+        table = upstream.context
+        if table is None:
+            table = upstream.context = TicketTable()
+        return ticket_field(table, plan.caller.ticket)
+
+    # -- changes -------------------------------------------------------------------------------------------------
+
+    def policy_changed(self, policy: Policy, open_calls: list[Call]) -> None:
+        """Put a new policy in force: live calls are decided anew."""
+        self.policy = policy
+        self._inspectors.use(policy)
+        self.changed(open_calls)
+
+    def changed(self, open_calls: list[Call]) -> None:
+        """The policy or the revocation status has changed: every cached decision is void, live calls are judged."""
+        self._epoch += 1
+        for call in open_calls:
+            if not call.settled and isinstance(call.context, CallContext) and call.context.recorded:
+                self._still_allowed(call)
+
+    def expire(self, open_calls: list[Call]) -> None:
+        """End live calls whose decision's time has run out."""
+        now = self._clock.timestamp()
+        for call in open_calls:
+            context = call.context
+            if isinstance(context, CallContext) and context.recorded and 0 < context.plan.valid_until <= now:
+                self._still_allowed(call)
+
+    def _still_allowed(self, call: Call) -> bool:
+        """Decide a call anew; end it when it may not go on."""
+        context: CallContext = call.context
+        plan = context.plan
+        peer: PeerContext | None = call.down.context
+        if peer is None:
+            return False
+        try:
+            self._status.check(plan.caller.chain, self._clock.now())
+        except ZoneGateError as error:
+            call.abort(error.reason, error.detail)
+            return False
+        fresh = make_plan(
+            self.policy,
+            call.block,
+            plan.caller,
+            own_zone=self.zone,
+            ingress=not peer.from_gateway,
+            now=self._clock.now(),
+        )
+        if fresh.reason is not Reason.OK:
+            call.abort(Reason.E_POLICY_CHANGED, f"{fresh.reason.value}: {fresh.detail}")
+            return False
+        fresh.epoch = self._epoch
+        context.plan = fresh
+        return True
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value[:256].decode("ascii", "replace")

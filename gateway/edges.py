@@ -1,0 +1,239 @@
+"""[a] The two roles of a connector: it lets its system call out, and it lets gateways call its system.
+
+A connector decides nothing about crossings. Towards its gateway it removes what only zonegate's hops may say, adds
+what its route declares, and vouches for its system with a ticket; towards its system it passes on what the gateway
+sent. Health questions about the system's uplink are answered here.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from zonegate.errors import ZoneGateError
+from zonegate.gateway import metadata as names
+from zonegate.gateway.http2.headers import Field, HeaderBlock, literal
+from zonegate.gateway.inspect.messages import MessageAssembler
+from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200, TRAILERS_OK
+from zonegate.gateway.ticket import TicketTable, issue
+from zonegate.reasons import GrpcCode, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zonegate.clock import Clock
+    from zonegate.gateway.config import RouteSection
+    from zonegate.gateway.relay.call import Call
+    from zonegate.gateway.relay.downstream import Downstream
+    from zonegate.gateway.relay.upstream import StreamUser, Upstream, UpstreamPool
+    from zonegate.monitoring.metrics import GatewayMetrics
+    from zonegate.pki.credential import Credential
+
+HEALTH_PREFIX = b"/grpc.health.v1.Health/"
+# A ticket lives ten minutes at most (architecture section 3); it is renewed at half of that.
+TICKET_LIFE = timedelta(minutes=10)
+TICKET_RENEWAL = timedelta(minutes=5)
+HEADS_LIMIT = 1024
+
+
+def _pass_on(call: Call, block: HeaderBlock) -> bytes:
+    """Return a response block as the previous hop sent it: gateways have filtered it already."""
+    del call
+    return b"".join([item.wire for item in (*block.stable, *block.volatile)])
+
+
+def _pass_trailers(call: Call, block: HeaderBlock) -> bytes:
+    status = block.get(b"grpc-status") or b""
+    if not status.isdigit() or len(status) > 2:
+        call.refuse(Reason.E_UPSTREAM_RESET, "the next hop ended the call without a grpc-status")
+        return b""
+    call.status = min(int(status), int(GrpcCode.UNAUTHENTICATED))
+    head = b""
+    if not call.response_started and block.get(b":status") is None:
+        head = STATUS_200.wire + CONTENT_TYPE.wire
+    return head + _pass_on(call, block)
+
+
+class TicketIssuer:
+    """Signs tickets with the system's key: one per gateway, renewed before it ends."""
+
+    def __init__(self, credential: Credential, clock: Clock) -> None:
+        self._credential = credential
+        self._clock = clock
+        self._current: dict[str, tuple[bytes, float]] = {}
+
+    def current(self, gateway: str) -> bytes:
+        """Return the ticket in use for `gateway`."""
+        known = self._current.get(gateway)
+        if known is None or self._clock.timestamp() >= known[1]:
+            now = self._clock.now()
+            ticket = issue(self._credential, gateway, now=now, life=TICKET_LIFE)
+            known = self._current[gateway] = (ticket, (now + TICKET_RENEWAL).timestamp())
+        return known[0]
+
+    def decorate(self, user: StreamUser, upstream: Upstream) -> bytes:
+        """Return the field that names the ticket on this connection; for `UpstreamPool.decorate`."""
+        del user
+        channel = upstream.channel
+        if channel is None:
+            return b""
+        if upstream.context is None:
+            upstream.context = TicketTable()
+        return ticket_field(upstream.context, self.current(str(channel.peer.identity)))
+
+
+def ticket_field(table: TicketTable, ticket: bytes) -> bytes:
+    """Return the wire form of the field that names `ticket` on the connection that `table` belongs to.
+
+    The ticket itself goes once; header blocks are ordered on a connection, so afterwards its reference is enough.
+    """
+    is_new, key = table.refer(ticket)
+    if is_new:
+        return literal(names.TICKET, names.write_binary(ticket)).wire
+    return literal(names.TICKET_REF, key).wire
+
+
+class _Edge:
+    """What both roles share: local peers need no admission, and nothing is recorded here."""
+
+    def __init__(self, metrics: GatewayMetrics) -> None:
+        self._metrics = metrics
+
+    def closed(self, down: Downstream) -> None:
+        """Nothing is kept for a local peer."""
+
+    def response(self, call: Call, block: HeaderBlock) -> bytes | None:
+        """Pass initial metadata on."""
+        return _pass_on(call, block)
+
+    def trailers(self, call: Call, block: HeaderBlock) -> bytes:
+        """Pass trailers on."""
+        return _pass_trailers(call, block)
+
+    def ended(self, call: Call) -> None:
+        """Count the call."""
+        self._metrics.finished(call.status)
+
+
+class CallingEdge(_Edge):
+    """The side that the connector's own system calls: one per route."""
+
+    def __init__(self, route: RouteSection, gateway: UpstreamPool, metrics: GatewayMetrics) -> None:
+        super().__init__(metrics)
+        self._gateway = gateway
+        self._heads: dict[object, bytes] = {}
+        self._declared = _declared_fields(route)
+
+    def admitted(self, down: Downstream) -> None:
+        """The listener has checked the local user."""
+
+    def begin(self, call: Call) -> None:
+        """Send the call to the gateway, or answer a health question."""
+        block = call.block
+        path = block.get(b":path") or b""
+        if path.startswith(HEALTH_PREFIX):
+            self._answer_health(call, path)
+            return
+        head = self._heads.get(block.stable)
+        if head is None:
+            try:
+                names.read_request(block)
+            except ZoneGateError as error:
+                call.refuse(error.reason, error.detail)
+                return
+            head = self._compose(block)
+        passing = [item.wire for item in block.volatile if not names.is_reserved(item.name)]
+        call.forward(self._gateway, head + b"".join(passing) if passing else head)
+
+    def _compose(self, block: HeaderBlock) -> bytes:
+        fields = [item for item in block.stable if not names.is_reserved(item.name)]
+        self._metrics.metadata_stripped(len(block.stable) - len(fields))
+        present = {item.name for item in fields}
+        added = [item for item in self._declared if item.name not in present]
+        if added:
+            added.append(literal(names.DECLARED_BY, b"connector"))
+        head = b"".join(item.wire for item in (*_outgoing(fields), *added))
+        if block.cacheable:
+            if len(self._heads) >= HEADS_LIMIT:
+                self._heads.clear()
+            self._heads[block.stable] = head
+        return head
+
+    def _answer_health(self, call: Call, path: bytes) -> None:
+        if path != HEALTH_PREFIX + b"Check":
+            call.refuse(Reason.E_NOT_CATALOGUED, "the connector answers grpc.health.v1.Health/Check only")
+            return
+        assembler = MessageAssembler(4096)
+        messages: list[bytes] = []
+
+        def receive(data: bytes, ended: bool) -> None:  # noqa: FBT001 - the relay's signature
+            try:
+                messages.extend(assembler.feed(data))
+                if not ended:
+                    return
+                assembler.finish()
+                HealthCheckRequest.FromString(messages[0] if messages else b"")
+            except ZoneGateError as error:
+                call.refuse(error.reason, error.detail)
+            except DecodeError:
+                call.refuse(Reason.E_SCHEMA, "the message is not a grpc.health.v1.HealthCheckRequest")
+            else:
+                up = HealthCheckResponse.SERVING if self._gateway.up else HealthCheckResponse.NOT_SERVING
+                call.respond(HealthCheckResponse(status=up).SerializeToString(), TRAILERS_OK)
+
+        call.collect(receive)
+
+
+class ProvidingEdge(_Edge):
+    """The side that gateways call: each service goes to the local server that offers it."""
+
+    def __init__(self, gateways: frozenset[str], targets: Mapping[str, UpstreamPool], metrics: GatewayMetrics) -> None:
+        super().__init__(metrics)
+        self._gateways = gateways
+        self._targets = targets
+        self._heads: dict[object, bytes] = {}
+
+    def admitted(self, down: Downstream) -> None:
+        """Only the gateways that the configuration names may call the system."""
+        peer = down.channel.peer
+        if str(peer.identity) not in self._gateways:
+            self._metrics.handshake_refused(Reason.E_PEER_IDENTITY)
+            down.abort(Reason.E_PEER_IDENTITY)
+
+    def begin(self, call: Call) -> None:
+        """Send the call to the local server that offers its service."""
+        block = call.block
+        path = (block.get(b":path") or b"").decode("ascii", "replace")
+        pool = self._targets.get(path[1:].partition("/")[0])
+        if pool is None:
+            call.refuse(Reason.E_NOT_CATALOGUED, f"no local server offers {path[:128]}")
+            return
+        head = self._heads.get(block.stable)
+        if head is None:
+            head = b"".join(item.wire for item in _outgoing(list(block.stable)))
+            if block.cacheable:
+                if len(self._heads) >= HEADS_LIMIT:
+                    self._heads.clear()
+                self._heads[block.stable] = head
+        call.forward(pool, head + b"".join([item.wire for item in block.volatile]))
+
+
+def _outgoing(fields: list[Field]) -> list[Field]:
+    """Return `fields` with pseudo-header fields first, as RFC 9113 section 8.3 wants, `te` among them once."""
+    return sorted(fields, key=lambda item: not item.name.startswith(b":"))
+
+
+def _declared_fields(route: RouteSection) -> list[Field]:
+    return [
+        literal(name, names.quoted(text) if name != names.LABEL else text.encode())
+        for name, text in (
+            (names.RESOURCE, route.resource),
+            (names.PURPOSE, route.purpose),
+            (names.CASE, route.case),
+            (names.LABEL, route.label),
+        )
+        if text is not None
+    ]

@@ -1,0 +1,89 @@
+"""[d] Small pieces of the gRPC wire format that the relay needs: message counting and refusals as trailers."""
+
+from base64 import b64encode
+from urllib.parse import quote
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+
+from zonegate.gateway.http2.headers import Field, literal
+from zonegate.reasons import REGISTRY, Reason
+
+PREFIX_BYTES = 5
+_MESSAGE_LIMIT_CHARS = 512
+
+STATUS_200 = literal(b":status", b"200")
+CONTENT_TYPE = literal(b"content-type", b"application/grpc")
+TRAILERS_OK = literal(b"grpc-status", b"0").wire
+
+
+class MessageCounter:
+    """Counts gRPC messages in a stream of DATA bytes, however they are cut, without keeping any."""
+
+    __slots__ = ("_prefix", "_remaining", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._remaining = 0
+        self._prefix = b""
+
+    def feed(self, data: bytes) -> None:
+        """Count the messages that begin in `data`."""
+        size = len(data)
+        # The usual unary call: one message, one DATA frame.
+        if not (self._remaining or self._prefix) and int.from_bytes(data[1:5], "big") + PREFIX_BYTES == size:
+            self.count += 1
+            return
+        position = 0
+        while position < size:
+            if self._remaining:
+                step = min(self._remaining, size - position)
+                self._remaining -= step
+                position += step
+                continue
+            need = PREFIX_BYTES - len(self._prefix)
+            self._prefix += data[position : position + need]
+            position += min(need, size - position)
+            if len(self._prefix) == PREFIX_BYTES:
+                self.count += 1
+                self._remaining = int.from_bytes(self._prefix[1:5], "big")
+                self._prefix = b""
+
+
+def refusal_details(reason: Reason, detail: str, crossing: str) -> bytes:
+    """Return the serialized `google.rpc.Status` of a refusal: ErrorInfo, and what to do in two languages."""
+    info = REGISTRY[reason]
+    status = status_pb2.Status(code=info.grpc, message=_sentence(reason, detail))
+    error = error_details_pb2.ErrorInfo(reason=reason.value, domain="zonegate")
+    error.metadata["retryable"] = "true" if info.retryable else "false"
+    error.metadata["executed"] = info.executed.value
+    error.metadata["owner"] = info.owner.value
+    if crossing:
+        error.metadata["crossing"] = crossing
+    hints = (
+        error_details_pb2.LocalizedMessage(locale="en", message=f"{info.en}; {info.hint_en}"),
+        error_details_pb2.LocalizedMessage(locale="zh-CN", message=f"{info.zh}；{info.hint_zh}"),
+    )
+    for part in (error, *hints):
+        packed = AnyMessage()
+        packed.Pack(part)
+        status.details.append(packed)
+    return bytes(status.SerializeToString())
+
+
+def _sentence(reason: Reason, detail: str) -> str:
+    return f"{reason.value}: {detail or REGISTRY[reason].en}"[:_MESSAGE_LIMIT_CHARS]
+
+
+def refusal_fields(reason: Reason, detail: str, crossing: str) -> list[Field]:
+    """Return the trailer fields that tell a gRPC client of a refusal (without `:status`)."""
+    details = b64encode(refusal_details(reason, detail, crossing)).rstrip(b"=")
+    fields = [
+        literal(b"grpc-status", str(int(REGISTRY[reason].grpc)).encode()),
+        literal(b"grpc-message", quote(_sentence(reason, detail), safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()),
+        literal(b"grpc-status-details-bin", details),
+    ]
+    fields.append(literal(b"zg-reason", reason.value.encode()))
+    if crossing:
+        fields.append(literal(b"zg-crossing", crossing.encode()))
+    return fields

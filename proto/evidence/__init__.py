@@ -1,0 +1,1 @@
+"""Evidence: the exchange of signed heads between gateways."""
