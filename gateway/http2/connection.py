@@ -148,7 +148,9 @@ class Connection(Inbound):
             msg = f"acknowledge: {n} bytes, {self._unacknowledged} are open"
             raise ValueError(msg)
         self._unacknowledged -= n
-        self._give_back(n)
+        self._credit += n
+        if self._credit >= self._half_window:
+            self._give_back(0)
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.remote_closed:
             self._give_back_to(stream, n)

@@ -4,7 +4,7 @@ While the peer's dynamic table has room (before it acknowledged our SETTINGS_HEA
 decoded step by step with the hpack library's table. Once the table has no room, a block means the same on every
 connection, and three memos answer, from the widest to the narrowest:
 
-* whole blocks without anything volatile or sensitive, by their bytes;
+* whole blocks whose volatile fields are empty, by their bytes;
 * layouts: the constant runs of a block around its volatile fields, found by the block's first bytes;
 * fields, by their bytes and by (name, value).
 
@@ -282,7 +282,8 @@ class HpackDecoder:
         return block
 
     def _remember(self, data: bytes, kind: Kind, block: HeaderBlock, values_at: list[tuple[int, int]]) -> None:
-        if not block.volatile:
+        # an empty grpc-message is in nearly every trailers block
+        if not any(field.value or field.sensitive for field in block.volatile):
             self._blocks[kind].put(data, block, len(data))
             return
         steps = []

@@ -54,6 +54,10 @@ class DataReceived(Event):
         self.end_stream = end_stream
         self.flow_bytes = flow_bytes
 
+    def __repr__(self) -> str:
+        # no payload in a log line
+        return f"DataReceived({self.stream_id}, {len(self.data)} bytes, {self.end_stream}, {self.flow_bytes})"
+
 
 class DataSent(Event):
     """`n` queued bytes of a stream left; `drained`: its queue is empty now."""

@@ -54,6 +54,7 @@ _unpack_head: Final = HEAD.unpack_from
 DRAIN_PING: Final = b"zg-drain"
 _REMEMBERED_GAPS: Final = 16
 _SETTINGS_PER_COST: Final = 32
+_NOT_PLAIN: Final = END_HEADERS | PADDED | PRIORITY_FLAG
 
 
 class Inbound(ConnectionState):
@@ -139,7 +140,10 @@ class Inbound(ConnectionState):
                 self._unacknowledged += length
                 events.append(DataReceived(stream_id, payload, ended == 1, length))
             elif kind == HEADERS:
-                self._on_headers(flags, stream_id, data[begin:position], events)
+                if flags & _NOT_PLAIN == END_HEADERS:
+                    self._on_block(flags, stream_id, data[begin:position], events)
+                else:
+                    self._on_headers(flags, stream_id, data[begin:position], events)
             else:
                 handler = self._handlers.get(kind)
                 if handler is None:
@@ -175,6 +179,7 @@ class Inbound(ConnectionState):
             )
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
+        """Take HEADERS with padding, with a priority, or with a block that goes on (section 6.2)."""
         if stream_id == 0:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on stream 0")
         if flags & PADDED:
@@ -214,80 +219,77 @@ class Inbound(ConnectionState):
 
     def _on_block(self, flags: int, stream_id: int, data: bytes, events: list[Event]) -> None:
         stream = self._streams.get(stream_id)
-        if stream is None:
-            if self._server and stream_id > self._highest and stream_id & 1:
-                self._new_stream(flags, stream_id, data, events)
-            else:
-                self._block_on_closed(stream_id, data, events)
+        if stream is not None:
+            kind = Kind.TRAILERS if stream.got_headers else Kind.RESPONSE
+        elif self._server and stream_id > self._highest and stream_id & 1:
+            kind = Kind.REQUEST
+            self._note_new(stream_id)
+        else:
+            self._block_on_closed(stream_id, data, events)
             return
-        kind = Kind.TRAILERS if stream.got_headers else Kind.RESPONSE
-        block = self._decode(data, kind, stream_id, stream, events)
-        if block is None:
+        try:
+            block = self._decoder.decode(data, kind)
+        except CompressionError as exc:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"stream {stream_id}: {exc}") from exc
+        except MalformedError as exc:
+            self._stream_fault(stream_id, exc.code, str(exc), events)
             return
         ended = flags & END_STREAM
-        if stream.remote_closed:
-            self._stream_fault(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM", events)
-        elif kind is Kind.TRAILERS:
-            if not ended:
-                self._stream_fault(stream_id, ErrorCode.PROTOCOL_ERROR, "trailers without END_STREAM", events)
-            elif stream.expected > 0:
-                self._stream_fault(stream_id, ErrorCode.PROTOCOL_ERROR, "less DATA than content-length", events)
-            else:
-                self._remote_end(stream)
-                events.append(TrailersReceived(stream_id, block))
+        if stream is None:
+            if len(self._streams) >= self.limits.max_concurrent_streams or stream_id > self._last_accepted:
+                self._stream_fault(stream_id, ErrorCode.REFUSED_STREAM, "more streams than are allowed now", events)
+                return
+            stream = self._streams[stream_id] = Stream(stream_id, self._outbound.initial_window, self._stream_window)
+            self._window_credit += 4
+        elif kind is Kind.TRAILERS or stream.remote_closed:
+            self._on_trailers(stream, block, ended, events)
+            return
         elif block.part.informational:
             # RFC 9113 section 8.1: interim responses do not end the stream; gRPC has no use for them
             if ended:
                 self._stream_fault(stream_id, ErrorCode.PROTOCOL_ERROR, "1xx response with END_STREAM", events)
             self._spend(self._budgets.empty, "1xx responses")
-        else:
-            self._begin(stream, block, ended, events)
-
-    def _begin(self, stream: Stream, block: HeaderBlock, ended: int, events: list[Event]) -> None:
+            return
         stream.got_headers = True
         stream.expected = block.part.content_length
         if ended:
             if stream.expected > 0:
-                self._stream_fault(stream.id, ErrorCode.PROTOCOL_ERROR, "less DATA than content-length", events)
+                self._stream_fault(stream_id, ErrorCode.PROTOCOL_ERROR, "less DATA than content-length", events)
                 return
             self._remote_end(stream)
-        events.append(HeadersReceived(stream.id, block, ended == END_STREAM))
+        events.append(HeadersReceived(stream_id, block, ended == END_STREAM))
 
-    def _new_stream(self, flags: int, stream_id: int, data: bytes, events: list[Event]) -> None:
+    def _on_trailers(self, stream: Stream, block: HeaderBlock, ended: int, events: list[Event]) -> None:
+        if stream.remote_closed:
+            self._stream_fault(stream.id, ErrorCode.STREAM_CLOSED, "HEADERS after END_STREAM", events)
+        elif not ended:
+            self._stream_fault(stream.id, ErrorCode.PROTOCOL_ERROR, "trailers without END_STREAM", events)
+        elif stream.expected > 0:
+            self._stream_fault(stream.id, ErrorCode.PROTOCOL_ERROR, "less DATA than content-length", events)
+        else:
+            self._remote_end(stream)
+            events.append(TrailersReceived(stream.id, block))
+
+    def _note_new(self, stream_id: int) -> None:
+        """Remember the peer's highest stream and the ids it skipped: those are closed, and were never open (5.1.1)."""
         if stream_id > self._highest + 2:
-            # ids that are skipped are closed, but never carried a stream (section 5.1.1)
             self._gaps.append((self._highest, stream_id))
             del self._gaps[:-_REMEMBERED_GAPS]
         self._highest = stream_id
-        block = self._decode(data, Kind.REQUEST, stream_id, None, events)
-        if block is None:
-            return
-        if len(self._streams) >= self.limits.max_concurrent_streams or stream_id > self._last_accepted:
-            self._stream_fault(stream_id, ErrorCode.REFUSED_STREAM, "more streams than are allowed now", events)
-            return
-        stream = Stream(stream_id, self._outbound.initial_window, self._stream_window)
-        self._streams[stream_id] = stream
-        self._window_credit += 4
-        self._begin(stream, block, flags & END_STREAM, events)
 
     def _block_on_closed(self, stream_id: int, data: bytes, events: list[Event]) -> None:
+        if stream_id == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on stream 0")
         by_us = self._closed(stream_id, "HEADERS")
         # decoded all the same: before the peer took our table size, its table must stay in step
-        block = self._decode(data, Kind.TRAILERS, stream_id, None, events)
-        if block is not None and not by_us:
-            self._stream_fault(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after RST_STREAM", events)
-
-    def _decode(
-        self, data: bytes, kind: Kind, stream_id: int, stream: Stream | None, events: list[Event]
-    ) -> HeaderBlock | None:
         try:
-            return self._decoder.decode(data, kind)
+            self._decoder.decode(data, Kind.TRAILERS)
         except CompressionError as exc:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"stream {stream_id}: {exc}") from exc
-        except MalformedError as exc:
-            if stream is not None or stream_id not in self._resets:
-                self._stream_fault(stream_id, exc.code, str(exc), events)
-            return None
+        except MalformedError:
+            pass  # whatever it said, nobody is listening
+        if not by_us:
+            self._stream_fault(stream_id, ErrorCode.STREAM_CLOSED, "HEADERS after RST_STREAM", events)
 
     # -- DATA off the straight path
 

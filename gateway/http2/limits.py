@@ -35,7 +35,7 @@ class Limits:
     """PING frames in one budget time; grpcio measures its bandwidth with them, so some are normal."""
     max_settings: int = 20
     """SETTINGS frames in one budget time."""
-    max_resets: int = 400
+    max_resets: int = 2_000
     """Streams reset by the peer, or by us for its faults, in one budget time (CVE-2023-44487, CVE-2025-8671)."""
     max_empty_frames: int = 400
     """Frames that carry nothing in one budget time: empty DATA, PRIORITY, unknown types, 1xx responses."""

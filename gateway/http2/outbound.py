@@ -11,8 +11,10 @@ from zonegate.gateway.http2.events import DataSent, Event
 from zonegate.gateway.http2.frames import (
     DEFAULT_FRAME_SIZE,
     DEFAULT_WINDOW,
+    END_HEADERS,
     END_STREAM,
     HEAD,
+    HEADERS,
     MAX_WINDOW,
     ErrorCode,
     header_frames,
@@ -127,15 +129,22 @@ class Outbound:
             stream.trailers = block
             stream.ending = True
             return
-        self._headers_now(stream, block, END_STREAM if end_stream else 0)
-
-    def _headers_now(self, stream: Stream, block: bytes, flags: int) -> None:
         if self._no_table:
             self._no_table = False
             block = _NO_TABLE + block
-        self.control(header_frames(stream.id, block, flags, self.max_frame_size))
+        length = len(block)
+        flags = 1 if end_stream else 0
+        if length <= self.max_frame_size:
+            frame = _pack(length << 8 | HEADERS, flags | END_HEADERS, stream.id) + block
+        else:
+            frame = header_frames(stream.id, block, flags, self.max_frame_size)
+        self._out.append(frame)
+        if not self.writable:
+            self.backlog += len(frame)
         if flags:
-            self._end(stream)
+            stream.ending = stream.local_closed = True
+            if stream.remote_closed:
+                self.streams.pop(stream.id, None)
 
     def data(self, stream: Stream, data: bytes, *, end_stream: bool) -> int:
         """Send or queue DATA; return how many bytes left at once."""
@@ -219,7 +228,8 @@ class Outbound:
         if last:
             del self._waiting[stream.id]
             if stream.trailers is not None:
-                self._headers_now(stream, stream.trailers, END_STREAM)
+                trailers, stream.trailers, stream.ending = stream.trailers, None, False
+                self.headers(stream, trailers, end_stream=True)
             elif flags:
                 self._end(stream)
         return length

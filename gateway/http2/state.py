@@ -137,12 +137,11 @@ class ConnectionState:
 
     def _spend_window_update(self) -> None:
         outbound = self._outbound
-        if outbound.data_frames:
-            self._window_credit = min(self._window_credit + 4 * outbound.data_frames, self.limits.max_window_updates)
-            outbound.data_frames = 0
-        if self._window_credit > 0:
-            self._window_credit -= 1
-        else:
+        credit = min(self._window_credit + 4 * outbound.data_frames, self.limits.max_window_updates)
+        outbound.data_frames = 0
+        self._window_credit = credit - 1
+        if not credit:
+            self._window_credit = 0
             self._spend(self._budgets.window_updates, "WINDOW_UPDATE frames")
 
     def _fail(self, code: ErrorCode, detail: str, events: list[Event]) -> None:
