@@ -1,1 +1,1 @@
-"""The crossing between the nets: signed and sealed transport files, verifier, importer."""
+"""Between the nets: signed transport files out of one net, verified, decided again and delivered once in the other."""

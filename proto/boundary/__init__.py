@@ -1,0 +1,1 @@
+"""Messages of transport between the nets."""
