@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from support.clock import NOON
 from zonegate.gm import der, sm2
 from zonegate.identity import Identity, Net
 from zonegate.pki import oids
@@ -22,8 +23,6 @@ from zonegate.pki.certificate import Certificate, Profile, load_certificate
 from zonegate.pki.credential import Credential
 from zonegate.pki.crl import Crl, load_crl
 from zonegate.pki.path import TrustAnchors
-
-from support.clock import NOON
 
 ORGAN = "11999999MB0000000X"
 _SM2_WITH_SM3 = der.sequence(der.oid(oids.OID_SM2_WITH_SM3))
