@@ -116,7 +116,8 @@ class Crl:
         return pem.encode(PEM_LABEL, self.der)
 
     def __repr__(self) -> str:
-        return f"Crl(number={self.number}, {len(self.revoked)} entries, {self.this_update:%FT%TZ}..{self.next_update:%FT%TZ})"
+        span = f"{self.this_update.isoformat()} to {self.next_update.isoformat()}"
+        return f"Crl(number={self.number}, {len(self.revoked)} entries, {span})"
 
 
 def load_crl(source: bytes) -> Crl:
