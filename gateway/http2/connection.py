@@ -10,6 +10,7 @@ No socket, no clock, no thread. Timeouts (no SETTINGS acknowledgement, idle, a p
 This module is the owner's side; what the peer sends is read in `inbound`, what waits to be sent is in `outbound`.
 """
 
+from zonegate.gateway.http2.control import DRAIN_PING
 from zonegate.gateway.http2.events import Event
 from zonegate.gateway.http2.frames import (
     DEFAULT_FRAME_SIZE,
@@ -23,7 +24,7 @@ from zonegate.gateway.http2.frames import (
     settings,
     window_update,
 )
-from zonegate.gateway.http2.inbound import DRAIN_PING, Inbound
+from zonegate.gateway.http2.inbound import Inbound
 from zonegate.gateway.http2.limits import Limits
 from zonegate.gateway.http2.outbound import Stream
 from zonegate.gateway.http2.state import Role

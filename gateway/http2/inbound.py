@@ -5,17 +5,15 @@ ends the connection raises `ConnectionFault`, which becomes GOAWAY and `Connecti
 ends a stream becomes RST_STREAM and `StreamReset`. The calls of the owner are in `connection`.
 """
 
+from collections.abc import Callable
 from typing import Final
 
-from zonegate.gateway.http2.decoder import CompressionError, HeaderMemo
+from zonegate.gateway.http2.control import ControlFrames
+from zonegate.gateway.http2.decoder import CompressionError
 from zonegate.gateway.http2.events import (
     DataReceived,
     Event,
-    GoAwayReceived,
     HeadersReceived,
-    PingAcked,
-    SettingsChanged,
-    StreamReset,
     TrailersReceived,
 )
 from zonegate.gateway.http2.frames import (
@@ -28,7 +26,6 @@ from zonegate.gateway.http2.frames import (
     HEAD,
     HEADERS,
     MAX_STREAM_ID,
-    MAX_WINDOW,
     PADDED,
     PING,
     PREFACE,
@@ -37,41 +34,20 @@ from zonegate.gateway.http2.frames import (
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
-    SETTINGS_ACK,
     WINDOW_UPDATE,
     ErrorCode,
-    Setting,
-    parse_settings,
-    ping_ack,
 )
 from zonegate.gateway.http2.headers import HeaderBlock, Kind, MalformedError
-from zonegate.gateway.http2.limits import Limits
 from zonegate.gateway.http2.outbound import Stream
 from zonegate.gateway.http2.settings import ConnectionFault
-from zonegate.gateway.http2.state import ConnectionState, Role
 
 _unpack_head: Final = HEAD.unpack_from
-DRAIN_PING: Final = b"zg-drain"
 _REMEMBERED_GAPS: Final = 16
-_SETTINGS_PER_COST: Final = 32
 _NOT_PLAIN: Final = END_HEADERS | PADDED | PRIORITY_FLAG
 
 
-class Inbound(ConnectionState):
+class Inbound(ControlFrames):
     """The receiving half."""
-
-    def __init__(self, role: Role, limits: Limits, memo: HeaderMemo | None = None) -> None:
-        super().__init__(role, limits, memo)
-        self._handlers = {
-            PRIORITY: self._on_priority,
-            RST_STREAM: self._on_reset,
-            SETTINGS: self._on_settings,
-            PUSH_PROMISE: self._on_push_promise,
-            PING: self._on_ping,
-            GOAWAY: self._on_goaway,
-            WINDOW_UPDATE: self._on_window_update,
-            CONTINUATION: self._on_continuation,
-        }
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the transport, cut anyhow; return what they mean."""
@@ -145,11 +121,11 @@ class Inbound(ConnectionState):
                 else:
                     self._on_headers(flags, stream_id, data[begin:position], events)
             else:
-                handler = self._handlers.get(kind)
+                handler = _HANDLERS.get(kind)
                 if handler is None:
                     self._spend(self._budgets.empty, "frames of unknown types")
                 else:
-                    handler(flags, stream_id, data[begin:position], events)
+                    handler(self, flags, stream_id, data[begin:position], events)
         if position < end:
             if end - position < 9:
                 self._need = 9
@@ -330,130 +306,22 @@ class Inbound(ConnectionState):
             return False
         return True
 
-    # -- the other frames
-
-    def _on_priority(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:  # noqa: ARG002 - one signature for all frames
-        if stream_id == 0:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
-        self._spend(self._budgets.empty, "PRIORITY frames")
-        if len(payload) != 5:
-            if self._is_idle(stream_id):
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
-            self._stream_fault(stream_id, ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes", events)
-
-    def _on_reset(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:  # noqa: ARG002
-        if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"RST_STREAM of {len(payload)} bytes")
-        if self._is_idle(stream_id):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM on idle stream {stream_id}")
-        self._spend(self._budgets.resets, "RST_STREAM frames")
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            self._outbound.drop(stream)
-            self._note_reset(stream_id, by_us=False)
-            events.append(StreamReset(stream_id, int.from_bytes(payload), False))  # noqa: FBT003
-
-    def _on_settings(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"SETTINGS on stream {stream_id}")
-        if flags & ACK:
-            if payload:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS acknowledgement with a payload")
-            self._on_settings_ack()
-            return
-        if len(payload) % 6:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes")
-        pairs = parse_settings(payload)
-        self._spend(self._budgets.settings, "SETTINGS", 1 + len(pairs) // _SETTINGS_PER_COST)
-        peer, outbound = self.peer_settings, self._outbound
-        table_size = peer.header_table_size
-        for code, value in pairs:
-            peer.apply(code, value, from_server=not self._server)
-        if not self._got_settings:
-            self._got_settings = True
-            self._special = False
-            if not any(code == Setting.MAX_CONCURRENT_STREAMS for code, _ in pairs):
-                peer.max_concurrent_streams = MAX_STREAM_ID  # section 6.5.2: initially there is no limit
-        if peer.header_table_size < table_size:
-            outbound.announce_no_table()
-        outbound.max_frame_size = peer.max_frame_size
-        if peer.initial_window != outbound.initial_window:
-            outbound.change_initial_window(peer.initial_window)
-            self._flush_due = True
-        outbound.control(SETTINGS_ACK)
-        events.append(SettingsChanged())
-
-    def _on_settings_ack(self) -> None:
-        if self.settings_acked:
-            self._spend(self._budgets.settings, "SETTINGS acknowledgements")
-            return
-        self.settings_acked = True
-        self._decoder.settings_acked()
-        excess = self._stream_window - self.limits.initial_window
-        self._stream_window = self.limits.initial_window
-        for stream in self._streams.values():
-            stream.receive_window -= excess
-
-    def _on_push_promise(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:  # noqa: ARG002
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE: push is not enabled")
-
-    def _on_ping(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"PING on stream {stream_id}")
-        if len(payload) != 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes")
-        if not flags & ACK:
-            self._spend(self._budgets.pings, "PING frames")
-            self._outbound.control(ping_ack(payload))
-        elif self._draining == 1 and payload == DRAIN_PING:
-            self.goaway(ErrorCode.NO_ERROR)
-        elif payload in self._open_pings:
-            del self._open_pings[payload]
-            events.append(PingAcked(payload))
-        else:
-            self._spend(self._budgets.pings, "PING acknowledgements")
-
-    def _on_goaway(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:  # noqa: ARG002
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"GOAWAY on stream {stream_id}")
-        if len(payload) < 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes")
-        self._spend(self._budgets.settings, "GOAWAY frames")
-        last = int.from_bytes(payload[:4]) & MAX_STREAM_ID
-        event = GoAwayReceived(last, int.from_bytes(payload[4:8]), payload[8:])
-        self.goaway_received = event
-        events.append(event)
-        if not self._server:
-            for stream in [stream for stream in self._streams.values() if stream.id > last]:
-                self._outbound.drop(stream)
-                events.append(StreamReset(stream.id, ErrorCode.REFUSED_STREAM, False, "not taken before GOAWAY"))  # noqa: FBT003
-
-    def _on_window_update(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:  # noqa: ARG002
-        if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"WINDOW_UPDATE of {len(payload)} bytes")
-        self._spend_window_update()
-        increment = int.from_bytes(payload) & MAX_WINDOW
-        if stream_id == 0:
-            if not increment:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
-            self._outbound.open_window(increment)
-            self._flush_due = True
-            return
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            if self._is_idle(stream_id):
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE on idle stream {stream_id}")
-        elif not increment:
-            self._stream_fault(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0", events)
-        elif stream.send_window + increment > MAX_WINDOW:
-            self._stream_fault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window passes 2^31-1", events)
-        else:
-            stream.send_window += increment
-            self._flush_due = True
-
 
 def _unpadded(payload: bytes) -> bytes:
     """Return the payload without its padding (section 6.1)."""
     if not payload or payload[0] >= len(payload):
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the padding is longer than the frame")
     return payload[1 : len(payload) - payload[0]]
+
+
+# a table of the class's, not of each connection's: bound methods would make every connection a reference cycle
+_HANDLERS: Final[dict[int, Callable[[Inbound, int, int, bytes, list[Event]], None]]] = {
+    PRIORITY: Inbound._on_priority,
+    RST_STREAM: Inbound._on_reset,
+    SETTINGS: Inbound._on_settings,
+    PUSH_PROMISE: Inbound._on_push_promise,
+    PING: Inbound._on_ping,
+    GOAWAY: Inbound._on_goaway,
+    WINDOW_UPDATE: Inbound._on_window_update,
+    CONTINUATION: Inbound._on_continuation,
+}
