@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from zonegate import __version__
 from zonegate.monitoring import names
 from zonegate.monitoring.names import Kind, Metric
-from zonegate.monitoring.tally import OTHER, Histogram, Tally
+from zonegate.monitoring.tally import OTHER, Histogram, Observations, Tally, cumulative
 from zonegate.reasons import Reason
 
 # A `watch_each` that returns more series than this is cut: a configuration cannot make a scrape unbounded.
@@ -59,6 +59,8 @@ class GatewayMetrics:
         self._bytes = self._tallies[names.MESSAGE_BYTES]
         self._refusals = self._tallies[names.HANDSHAKE_REFUSALS]
         self._refusals.start_at_zero((reason,) for reason in names.HANDSHAKE_REASONS)
+        self._tallies[names.POLICY_REFUSALS].start_at_zero((reason,) for reason in names.POLICY_REASONS)
+        self._tallies[names.IMPORT_OBJECTS].start_at_zero((reason,) for reason in names.IMPORT_REASONS)
         self._bytes.start_at_zero((direction,) for direction in names.DIRECTIONS)
         for metric, tally in self._tallies.items():
             if not metric.labels:
@@ -66,15 +68,10 @@ class GatewayMetrics:
         self.crossings = Histogram(names.CROSSING_SECONDS.buckets)
         self.deciding = Histogram(names.DECISION_SECONDS.buckets)
         self.handshakes = Histogram(names.HANDSHAKE_SECONDS.buckets)
-        # The committer's and the sealer's thread are the only writers of these two.
-        self.fsyncs = Histogram(names.EVIDENCE_FSYNC_SECONDS.buckets)
-        self.seals = Histogram(names.EVIDENCE_SEAL_SECONDS.buckets)
-        self._histograms = {
-            names.CROSSING_SECONDS: self.crossings,
-            names.DECISION_SECONDS: self.deciding,
-            names.HANDSHAKE_SECONDS: self.handshakes,
-            names.EVIDENCE_FSYNC_SECONDS: self.fsyncs,
-            names.EVIDENCE_SEAL_SECONDS: self.seals,
+        self._histograms: dict[Metric, Callable[[], Observations]] = {
+            names.CROSSING_SECONDS: lambda: self.crossings,
+            names.DECISION_SECONDS: lambda: self.deciding,
+            names.HANDSHAKE_SECONDS: lambda: self.handshakes,
         }
         self._watched: dict[Metric, Callable[[], Mapping[tuple[str, ...], float]]] = {
             names.BUILD_INFO: lambda: {(__version__, role, zone): 1.0}
@@ -151,6 +148,13 @@ class GatewayMetrics:
         """Export one series for each tuple of label values that `read` returns."""
         self._watch(metric, len(metric.labels), read)
 
+    def watch_histogram(self, metric: Metric, read: Callable[[], Observations]) -> None:
+        """Export the observations that another component keeps."""
+        if metric.kind is not Kind.HISTOGRAM:
+            msg = f"{metric.name}: is a {metric.kind}, not a histogram"
+            raise ValueError(msg)
+        self._histograms[metric] = read
+
     def _watch(self, metric: Metric, labels: int, read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
         if metric in self._tallies or metric.kind is Kind.HISTOGRAM or len(metric.labels) != labels:
             msg = f"{metric.name}: is counted here, is a histogram, or has other labels ({', '.join(metric.labels)})"
@@ -167,9 +171,9 @@ class GatewayMetrics:
     def _families(self) -> Iterator[Family]:
         for metric, tally in self._tallies.items():
             yield _numbers(metric, tally.snapshot())
-        for metric, histogram in self._histograms.items():
-            pairs, total = histogram.snapshot()
-            yield HistogramMetricFamily(metric.name, metric.help_text, buckets=pairs, sum_value=total)
+        for metric, histogram in tuple(self._histograms.items()):
+            seen = histogram()
+            yield HistogramMetricFamily(metric.name, metric.help_text, buckets=cumulative(seen), sum_value=seen.total)
         for metric, read in tuple(self._watched.items()):
             yield _numbers(metric, read())
 

@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. A counter's name ends in `_total`, and units are in the name."""
+    """One metric. A counter's name ends in `_total`, units are in the name; a component may bring its own buckets."""
 
     name: str
     kind: Kind
@@ -55,6 +55,9 @@ REASONS: Final = tuple(reason.value for reason in Reason)
 HANDSHAKE_REASONS: Final = tuple(
     reason.value for reason in Reason if REGISTRY[reason].area in {Area.HANDSHAKE, Area.ADMIT} and reason != Reason.OK
 )
+# What a bundle that was offered, and a transport object, may be refused for.
+POLICY_REASONS: Final = tuple(reason.value for reason in Reason if REGISTRY[reason].area is Area.POLICY)
+IMPORT_REASONS: Final = ("OK", *(reason.value for reason in Reason if REGISTRY[reason].area is Area.IMPORT))
 SIDES: Final = ("downstream", "upstream")
 DIRECTIONS: Final = ("request", "response")
 # A zone that is not known: the caller was refused before the policy could name one.
@@ -63,7 +66,6 @@ GRPC_CODES: Final = tuple(str(code) for code in range(17))
 
 _LATENCY: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _DECIDING: Final = (0.000005, 0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02)
-_DISK: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5)
 
 BUILD_INFO: Final = Metric(
     "zonegate_build_info",
@@ -144,6 +146,13 @@ CRL_NEXT_UPDATE: Final = Metric(
     "When the revocation list in use becomes stale.",
     "当前撤销列表的失效时间。",
 )
+CRL_THIS_UPDATE: Final = Metric(
+    "zonegate_crl_this_update_timestamp_seconds",
+    Kind.GAUGE,
+    ("source",),
+    "When the revocation list in use was issued.",
+    "当前撤销列表的签发时间。",
+)
 CRL_NUMBER: Final = Metric("zonegate_crl_number", Kind.GAUGE, ("source",), "Number of the CRL.", "当前 CRL 编号。")
 STATUS_STALE: Final = Metric(
     "zonegate_status_stale",
@@ -191,12 +200,12 @@ POLICY_REFUSALS: Final = Metric(
     "被拒绝的策略包数（按原因）。",
 )
 EVIDENCE_RECORDS: Final = Metric(
-    "zonegate_evidence_records_total", Kind.COUNTER, ("kind",), "Evidence records made durable.", "已落盘的证据记录数。"
+    "zonegate_evidence_records_total", Kind.COUNTER, (), "Evidence records made durable.", "已落盘的证据记录数。"
 )
 EVIDENCE_COUNTED: Final = Metric(
     "zonegate_evidence_counted_total",
     Kind.COUNTER,
-    ("reason",),
+    (),
     "Refusals that counted records stand for.",
     "计数记录所代表的拒绝次数。",
 )
@@ -212,10 +221,13 @@ EVIDENCE_FSYNC_SECONDS: Final = Metric(
     (),
     "Time of one write and sync.",
     "一次写入同步的时间。",
-    _DISK,
 )
 EVIDENCE_SEAL_SECONDS: Final = Metric(
-    "zonegate_evidence_seal_seconds", Kind.HISTOGRAM, (), "Time to sign and write one seal.", "一次签封的时间。", _DISK
+    "zonegate_evidence_seal_seconds",
+    Kind.HISTOGRAM,
+    (),
+    "From the first record of a batch being durable to its seal.",
+    "从批次首条记录落盘到签封的时间。",
 )
 EVIDENCE_FAILURES: Final = Metric(
     "zonegate_evidence_failures_total",
@@ -223,6 +235,30 @@ EVIDENCE_FAILURES: Final = Metric(
     (),
     "Writes or syncs of evidence that failed; the crossings concerned were refused.",
     "证据写入或同步失败次数，相关穿越已拒绝。",
+)
+EVIDENCE_SEAL_FAILURES: Final = Metric(
+    "zonegate_evidence_seal_failures_total",
+    Kind.COUNTER,
+    (),
+    "Seals that failed; they are tried again.",
+    "签封失败次数。",
+)
+EVIDENCE_SIGN_SECONDS: Final = Metric(
+    "zonegate_evidence_sign_seconds", Kind.HISTOGRAM, (), "Time to sign one seal.", "一次签封签名的时间。"
+)
+EVIDENCE_OPEN_CROSSINGS: Final = Metric(
+    "zonegate_evidence_open_crossings",
+    Kind.GAUGE,
+    (),
+    "Decided, without an outcome yet.",
+    "尚无结果记录的穿越数。",
+)
+EVIDENCE_LOST: Final = Metric(
+    "zonegate_evidence_lost_total",
+    Kind.COUNTER,
+    (),
+    "Records that could not be written; a gap record stands for them.",
+    "未能写入的记录数，由缺口记录代表。",
 )
 EVIDENCE_REFUSING: Final = Metric(
     "zonegate_evidence_refusing",

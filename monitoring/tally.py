@@ -7,6 +7,7 @@ never stops the data path; it may see a histogram's sum one observation ahead of
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 # The label under which a value outside its closed set is counted: a series more, never an unbounded number of them.
 OTHER = "other"
@@ -55,31 +56,44 @@ class Tally:
 class Histogram:
     """Observations in fixed buckets."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         if not bounds or list(bounds) != sorted(set(bounds)):
             msg = "the bounds of a histogram must rise"
             raise ValueError(msg)
-        self._bounds = tuple(bounds)
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
 
     def observe(self, value: float) -> None:
         """Count one observation; a bucket holds what is at most its bound."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def snapshot(self) -> tuple[tuple[tuple[str, float], ...], float]:
-        """Return (cumulative (bound, count) pairs that end with +Inf, sum), as the exposition format wants them."""
-        counts = self._counts.copy()
-        total = 0
-        pairs = []
-        for bound, number in zip((*map(_bound_text, self._bounds), "+Inf"), counts, strict=True):
-            total += number
-            pairs.append((bound, float(total)))
-        return tuple(pairs), self._sum
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
-def _bound_text(bound: float) -> str:
-    return repr(float(bound))
+class Observations(Protocol):
+    """A histogram as a component keeps it: its bounds, a count for each and one for what exceeds them, and the sum."""
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """The upper bounds, rising."""
+
+    @property
+    def counts(self) -> list[int]:
+        """How many observations each bucket has; one more than there are bounds."""
+
+    @property
+    def total(self) -> float:
+        """The sum of all observations."""
+
+
+def cumulative(observations: Observations) -> tuple[tuple[str, float], ...]:
+    """Return (bound, count) pairs that end with +Inf, each counting what is at most its bound."""
+    counts = observations.counts.copy()
+    running = 0
+    pairs = []
+    for bound, number in zip((*(repr(float(one)) for one in observations.bounds), "+Inf"), counts, strict=True):
+        running += number
+        pairs.append((bound, float(running)))
+    return tuple(pairs)

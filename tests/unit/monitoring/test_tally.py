@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zonegate.monitoring.tally import OTHER, Histogram, Tally
+from zonegate.monitoring.tally import OTHER, Histogram, Tally, cumulative
 
 
 class Word(StrEnum):
@@ -65,13 +65,13 @@ BUCKET_CASES = {
 }
 
 
-@pytest.mark.parametrize(("value", "cumulative"), BUCKET_CASES.values(), ids=BUCKET_CASES)
-def test_buckets(value: float, cumulative: list[int]) -> None:
+@pytest.mark.parametrize(("value", "expected"), BUCKET_CASES.values(), ids=BUCKET_CASES)
+def test_buckets(value: float, expected: list[int]) -> None:
     histogram = Histogram([1, 5])
     histogram.observe(value)
-    pairs, total = histogram.snapshot()
+    pairs, total = cumulative(histogram), histogram.total
     assert [bound for bound, _ in pairs] == ["1.0", "5.0", "+Inf"]
-    assert [count for _, count in pairs] == cumulative
+    assert [count for _, count in pairs] == expected
     assert total == value
 
 
@@ -86,7 +86,7 @@ def test_the_last_bucket_holds_every_observation(values: list[float]) -> None:
     histogram = Histogram([0.1, 1, 10])
     for value in values:
         histogram.observe(value)
-    pairs, total = histogram.snapshot()
+    pairs, total = cumulative(histogram), histogram.total
     assert pairs[-1] == ("+Inf", float(len(values)))
     assert [count for _, count in pairs] == sorted(count for _, count in pairs)
     assert total == pytest.approx(sum(values))
