@@ -29,9 +29,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def file_name(created: datetime, sequence: int, object_id: str) -> str:
-    """Return the name of an object's file."""
-    return f"{(created - _EPOCH) // _MICROSECOND:016d}-{sequence:012d}-{object_id}{SUFFIX}"
+def file_name(ordinal: int, sequence: int, object_id: str) -> str:
+    """Return the name of an object's file; `ordinal` is its instant in microseconds since 1970."""
+    return f"{ordinal:016d}-{sequence:012d}-{object_id}{SUFFIX}"
 
 
 def write_file(directory: Path, name: str, blocks: Iterable[bytes]) -> int:

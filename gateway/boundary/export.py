@@ -109,7 +109,7 @@ class Exporter:
             if now - self._cleaned > _CLEANED_EVERY:
                 self._clean(now)
             place = self._ledger.reserve(os.urandom(16).hex(), key, _content(request, digest.hexdigest()), now)
-            name = carrier.file_name(place.created, place.sequence, place.object_id)
+            name = carrier.file_name(place.ordinal, place.sequence, place.object_id)
             repeated = place.receipt is not None
             receipt = place.receipt if place.receipt is not None else self._store(request, digest, place, name, key)
         return Exported(receipt, place.object_id, digest.hexdigest(), digest.total_bytes, name, repeated)

@@ -4,6 +4,7 @@ A key is noted before its file is written, so that after a crash the same key ta
 importer then sees one object id twice, never one call as two objects. Calls without a key are only numbered.
 """
 
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +17,11 @@ from zonegate.reasons import Reason
 _APPLICATION_ID = 0x5A47_4558
 _VERSION = 1
 _SCHEMA = """
-CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL, created INTEGER NOT NULL);
+CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL, ordinal INTEGER NOT NULL);
 INSERT INTO place VALUES (1, 0, 0);
 CREATE TABLE keyed (
   key BLOB PRIMARY KEY, content TEXT NOT NULL, object_id TEXT NOT NULL, sequence INTEGER NOT NULL,
-  created INTEGER NOT NULL, receipt BLOB
+  ordinal INTEGER NOT NULL, created INTEGER NOT NULL, receipt BLOB
 ) WITHOUT ROWID;
 CREATE INDEX keyed_created ON keyed (created)
 """
@@ -30,10 +31,15 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The number and instant of one object. `fresh`: reserved just now; `receipt`: set when it was accepted before."""
+    """The number and instant of one object. `fresh`: reserved just now; `receipt`: set when it was accepted before.
+
+    `ordinal` is the instant too, but never earlier than that of the object before: names sort in sending order also
+    when the clock was set back.
+    """
 
     object_id: str
     sequence: int
+    ordinal: int
     created: datetime
     fresh: bool
     receipt: bytes | None = None
@@ -61,18 +67,17 @@ class ExportLedger:
                     if row["content"] != content:
                         detail = "zg-idempotency-key: was used before for another call with other content"
                         raise ZoneGateError(Reason.E_IMPORT_DUPLICATE, detail)
-                    return Place(
-                        row["object_id"], row["sequence"], _instant(row["created"]), fresh=False, receipt=row["receipt"]
-                    )
-            last = connection.execute("SELECT sequence, created FROM place").fetchone()
-            # Never earlier than the object before, also when the clock was set back: names sort in sending order.
-            created = max(_number(now), last["created"] + 1)
-            place = Place(object_id, last["sequence"] + 1, _instant(created), fresh=True)
-            connection.execute("UPDATE place SET sequence = ?, created = ?", (place.sequence, created))
+                    return _place(row)
+            last = connection.execute("SELECT sequence, ordinal FROM place").fetchone()
+            created = _number(now)
+            place = Place(
+                object_id, last["sequence"] + 1, max(created, last["ordinal"] + 1), _instant(created), fresh=True
+            )
+            connection.execute("UPDATE place SET sequence = ?, ordinal = ?", (place.sequence, place.ordinal))
             if key is not None:
                 connection.execute(
-                    "INSERT INTO keyed VALUES (?, ?, ?, ?, ?, NULL)",
-                    (key, content, place.object_id, place.sequence, created),
+                    "INSERT INTO keyed VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                    (key, content, place.object_id, place.sequence, place.ordinal, created),
                 )
         return place
 
@@ -101,6 +106,11 @@ class ExportLedger:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+
+def _place(row: sqlite3.Row) -> Place:
+    instant = _instant(row["created"])
+    return Place(row["object_id"], row["sequence"], row["ordinal"], instant, fresh=False, receipt=row["receipt"])
 
 
 def _number(moment: datetime) -> int:
