@@ -14,7 +14,7 @@ from OpenSSL import SSL, crypto
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.tls import check, clienthello, pins
 from zonegate.gateway.tls.channel import Peer
-from zonegate.gateway.tls.session import Handshake, Role, judge_certificate
+from zonegate.gateway.tls.session import ChainVerifier, Handshake, Role, judge_certificate
 from zonegate.gateway.tls.verifier import PeerVerifier
 from zonegate.pki.credential import Credential
 from zonegate.reasons import Reason
@@ -122,6 +122,12 @@ class ContextHolder:
     def client_handshake(self, address: str, expect: Callable[[Peer], None]) -> Handshake:
         """Return a handshake in the client's role; `expect` refuses a peer that is not the one meant."""
         return self._handshake(Role.CLIENT, address, expect)
+
+    def probe_handshake(self, role: Role, verifier: ChainVerifier, admit: Callable[[Peer], None]) -> Handshake:
+        """Return a handshake with the contexts in force and another verifier, for `probe`."""
+        with self._lock:
+            context = self._context
+        return Handshake(SSL.Connection(context, None), role, "", verifier, self._key_exchange.group_names, admit)
 
     def _handshake(self, role: Role, address: str, admit: Callable[[Peer], None]) -> Handshake:
         with self._lock:

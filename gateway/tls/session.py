@@ -4,9 +4,10 @@ No socket, no loop, no thread of its own: `connection` moves the bytes, `handsha
 object is used by one thread at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
+from typing import Protocol
 
 from OpenSSL import SSL
 
@@ -14,7 +15,7 @@ from zonegate.errors import ZoneGateError
 from zonegate.gateway.tls import alerts, check, pins
 from zonegate.gateway.tls.channel import Peer, TlsFacts
 from zonegate.gateway.tls.records import RecordCounter
-from zonegate.gateway.tls.verifier import PeerVerifier
+from zonegate.pki.certificate import Certificate
 from zonegate.reasons import Reason
 
 _RECORD_BYTES = 16384
@@ -28,6 +29,14 @@ class Role(Enum):
 
     SERVER = "server"
     CLIENT = "client"
+
+
+class ChainVerifier(Protocol):
+    """Whoever verifies a presented chain: `verifier.PeerVerifier`."""
+
+    def verify(self, chain: Sequence[bytes]) -> tuple[Certificate, ...]:
+        """Return the verified path, leaf first, without the root."""
+        ...
 
 
 def judge_certificate(connection: SSL.Connection, der: bytes, depth: int, openssl_error: int) -> int:
@@ -48,7 +57,7 @@ class Handshake:
         connection: SSL.Connection,
         role: Role,
         address: str,
-        verifier: PeerVerifier,
+        verifier: ChainVerifier,
         groups: tuple[str, ...],
         admit: Callable[[Peer], None],
     ) -> None:
