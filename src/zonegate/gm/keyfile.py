@@ -160,7 +160,11 @@ def new_secret_file(path: Path) -> bytes:
 
 def read_secret_file(path: Path) -> bytes:
     """Return the secret in a file; `E_KEY_SEALED` if others may read the file or it is empty or too large."""
-    content = _read_regular(path, SECRET_LIMITS.stop, owner_only=True)
+    mode, content = _read_regular(path, SECRET_LIMITS.stop)
+    if mode & 0o077:
+        raise ZoneGateError(
+            Reason.E_KEY_SEALED, f"{path.name}: its mode is {mode:04o}, a secret must be owner-only (0600 or 0400)"
+        )
     secret = content.rstrip(b"\r\n")
     _check_secret(secret)
     return secret
@@ -174,29 +178,28 @@ def write_key_file(path: Path, key: PrivateKey, secret: bytes) -> None:
 def read_key_file(path: Path, secret_path: Path) -> PrivateKey:
     """Return the key of a sealed key file and the file of its secret."""
     secret = read_secret_file(secret_path)
-    return open_key(_read_regular(path, KEY_FILE_LIMIT_BYTES, owner_only=False), secret)
+    _, content = _read_regular(path, KEY_FILE_LIMIT_BYTES)
+    return open_key(content, secret)
 
 
-def _read_regular(path: Path, limit: int, *, owner_only: bool) -> bytes:
+def _read_regular(path: Path, limit: int) -> tuple[int, bytes]:
+    """Return mode and content of a regular file that is neither empty nor larger than `limit`."""
     try:
         # O_NONBLOCK: a FIFO in place of the file must not hold the process.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ZoneGateError(Reason.E_KEY_SEALED, f"{path.name}: is not a regular file")
+            content = os.read(descriptor, limit + 1)
+        finally:
+            os.close(descriptor)
     except OSError as exc:
-        raise ZoneGateError(Reason.E_KEY_SEALED, f"{path.name}: cannot be opened: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ZoneGateError(Reason.E_KEY_SEALED, f"{path.name}: is not a regular file")
-        mode = stat.S_IMODE(status.st_mode)
-        if owner_only and mode & 0o077:
-            raise ZoneGateError(
-                Reason.E_KEY_SEALED, f"{path.name}: its mode is {mode:04o}, a secret must be owner-only (0600 or 0400)"
-            )
-        content = stream.read(limit + 1)
+        raise ZoneGateError(Reason.E_KEY_SEALED, f"{path.name}: cannot be read: {exc.strerror}") from exc
     if not 0 < len(content) <= limit:
         size = "empty" if not content else f"larger than {limit} bytes"
         raise ZoneGateError(Reason.E_KEY_SEALED, f"{path.name}: is {size}")
-    return content
+    return stat.S_IMODE(status.st_mode), content
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -103,6 +103,7 @@ def ccm_seal(key: bytes, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
 
 def ccm_open(key: bytes, nonce: bytes, sealed: bytes, aad: bytes) -> bytes:
     """Return the plaintext of ciphertext and tag; `E_CIPHERTEXT` if the tag does not match."""
+    _check("nonce", nonce, NONCE_BYTES)
     if len(sealed) < TAG_BYTES:
         raise _altered()
     plaintext = ctr(key, _ccm_counter(nonce, 1), sealed[:-TAG_BYTES])
@@ -113,12 +114,12 @@ def ccm_open(key: bytes, nonce: bytes, sealed: bytes, aad: bytes) -> bytes:
 
 
 def _ccm_counter(nonce: bytes, number: int) -> bytes:
-    _check("nonce", nonce, NONCE_BYTES)
     return bytes((_CCM_LENGTH_OCTETS - 1,)) + nonce + number.to_bytes(_CCM_LENGTH_OCTETS, "big")
 
 
 def _ccm(key: bytes, nonce: bytes, plaintext: bytes, aad: bytes, to_encrypt: bytes) -> tuple[bytes, bytes]:
     """Return the encrypted tag over `plaintext` and the encryption of `to_encrypt`."""
+    _check("nonce", nonce, NONCE_BYTES)
     if len(plaintext) > CCM_MAX_BYTES:
         msg = f"CCM plaintext: is {len(plaintext)} bytes, at most {CCM_MAX_BYTES} fit"
         raise ValueError(msg)
