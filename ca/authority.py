@@ -90,8 +90,12 @@ class Authority:
             issuer = self._issuer(Profile.SUB_CA)
             validity = self._validity(profile, term, issuer.certificate, now)
             order = Order(rules, parsed.subject, parsed.identity, parsed.public_key, validity)
-            done = self._entry(Act.ISSUE, target, actor, f"{parsed.identity} {order.subject}", now)
-            return self._cycle.run(order, issuer, done, now=now)
+
+            def audit(made: Certificate) -> AuditEntry:
+                detail = f"{target}: {made.identity} {made.subject}"
+                return self._entry(Act.ISSUE, serial_text(made.serial), actor, detail, now)
+
+            return self._cycle.run(order, issuer, audit, now=now)
 
     def make_root(self, subject: SubjectName, *, actor: str, term: Term = ANY_TERM) -> Certificate:
         """Make the root's key and its self-signed certificate."""
@@ -110,6 +114,9 @@ class Authority:
         now = self._clock.now()
         target = serial_text(serial)
         with self._audited(Act.REVOKE, target, actor):
+            if self.ledger.find(serial).reservation.profile is Profile.ROOT:
+                detail = "serial: is the root's; a root is withdrawn by removing it from the trust anchors"
+                raise ZoneGateError(Reason.E_PROFILE, detail)
             entry = self._entry(Act.REVOKE, target, actor, reason.value, now)
             self.ledger.revoke(RevokedCertificate(serial, now.replace(microsecond=0), reason), entry)
 
@@ -152,13 +159,18 @@ class Authority:
         with self._audited(Act.INIT, target, actor):
             validity = self._validity(profile, term, issuer.certificate, now)
             order = Order(RULES[profile], subject, None, key, validity)
-            entry = self._entry(Act.INIT, target, actor, str(subject), now)
-            certificate = self._cycle.run(order, issuer, entry, now=now)
+
+            def audit(made: Certificate) -> AuditEntry:
+                return self._entry(Act.INIT, serial_text(made.serial), actor, f"{target}: {made.subject}", now)
+
+            certificate = self._cycle.run(order, issuer, audit, now=now)
         self.publication.write_certificate(profile, certificate.der)
         return certificate
 
     def _issuer(self, key: Profile) -> Issuer:
         certificate = self.certificate(key)
+        if self.ledger.find(certificate.serial).revocation is not None:
+            raise ZoneGateError(Reason.E_CERT_REVOKED, f"issuer: the {key.value} certificate is itself revoked")
         settings = self.settings.issuer(key)
         name = IssuerName(
             certificate.subject_der, certificate.public_key, tuple(settings.crl_urls), tuple(settings.ocsp_urls)

@@ -7,29 +7,14 @@ everybody may read: certificates and revocation lists). Limits narrow CE-08, nev
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from zonegate.ca.addresses import check_url
 from zonegate.ca.keystore import SealedFiles
 from zonegate.identity import Net
 from zonegate.pki.oids import Profile
 from zonegate.strictconf import ConfigPath, StrictModel, load_toml
-
-URL_MAX_CHARS = 200
-
-
-def check_url(url: str) -> str:
-    """Return `url` if verifiers can fetch it as it stands in a certificate: plain http (RFC 5280 8), ASCII."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or not url.isascii() or not url.isprintable() or " " in url:
-        msg = "must be an http:// address with a host name, in ASCII"
-        raise ValueError(msg)
-    if len(url) > URL_MAX_CHARS:
-        msg = f"has {len(url)} characters, at most {URL_MAX_CHARS} are allowed"
-        raise ValueError(msg)
-    return url
-
 
 StatusUrl = Annotated[str, AfterValidator(check_url)]
 

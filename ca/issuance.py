@@ -6,6 +6,7 @@ Whether a request may be granted was decided before (`request`, `profile`).
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,8 +58,10 @@ class IssuingCycle:
         self._keystore = keystore
         self._lint_key = sm2.PrivateKey.generate()
 
-    def run(self, order: Order, issuer: Issuer, entry: AuditEntry, *, now: datetime) -> Certificate:
-        """Return the certificate, signed and recorded with the audit `entry`."""
+    def run(
+        self, order: Order, issuer: Issuer, audit: Callable[[Certificate], AuditEntry], *, now: datetime
+    ) -> Certificate:
+        """Return the certificate, signed, and recorded with the audit row that `audit` makes of it."""
         serial = new_serial()
         plan = Plan(order.rules, order.subject, order.identity, order.public_key, order.validity, serial)
         tbs = build_tbs(plan, issuer.name, net=self._net)
@@ -66,7 +69,7 @@ class IssuingCycle:
         self._ledger.reserve(_reservation(plan, issuer, tbs), now=now)
         signature = self._keystore.sign(issuer.key, tbs, signer_id=sm2.CERT_ID)
         certificate = check_output(asn1.encode_signed(tbs, signature), tbs, issuer.name.public_key)
-        self._ledger.record(serial, certificate.der, entry, now=now)
+        self._ledger.record(serial, certificate.der, audit(certificate), now=now)
         return certificate
 
     def _lint(self, tbs: bytes, issuer: Issuer) -> None:

@@ -177,13 +177,6 @@ class Ledger:
         """Return every row, oldest first."""
         return self._rows()
 
-    def has_key(self, key_digest: str) -> bool:
-        """Whether a certificate of this key exists."""
-        table = schema.certificates
-        with self._reading() as connection:
-            query = select(table.c.serial).where(table.c.key_digest == key_digest, table.c.state == "issued")
-            return connection.execute(query).first() is not None
-
     # --- revocation
 
     def revoke(self, revoked: RevokedCertificate, entry: AuditEntry) -> None:

@@ -94,7 +94,7 @@ def _load(data: bytes) -> x509.CertificateSigningRequest:
         if not data.lstrip().startswith(_PEM_LABELS) or data.count(_PEM_START) != 1:
             _refuse("request", "the PEM is not exactly one CERTIFICATE REQUEST")
         return x509.load_pem_x509_csr(data)
-    except ValueError as exc:
+    except (ValueError, x509.InvalidVersion) as exc:
         raise ZoneGateError(Reason.E_CSR, "request: is not a PKCS#10 request in PEM or DER") from exc
 
 

@@ -3,10 +3,11 @@
 from cryptography import x509
 
 from zonegate.ca import asn1
+from zonegate.ca.lint import encoding, extensions, naming, usage, validity
 from zonegate.ca.lint.rule import Context, Finding, Rule, Target
 
-RULES: tuple[Rule, ...] = ()
-_SHAPE = "zg_der_shape"
+RULES: tuple[Rule, ...] = (*encoding.RULES, *naming.RULES, *usage.RULES, *extensions.RULES, *validity.RULES)
+SHAPE_RULE = "zg_der_shape"
 _SHAPE_CLAUSE = "CE-01, RFC 5280 4.1"
 
 
@@ -21,7 +22,7 @@ def lint(der: bytes, context: Context) -> tuple[Finding, ...]:
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
     ) as exc:
-        return (Finding(_SHAPE, _SHAPE_CLAUSE, f"is not strict DER of an X.509 certificate: {exc}"),)
+        return (Finding(SHAPE_RULE, _SHAPE_CLAUSE, f"is not strict DER of an X.509 certificate: {exc}"),)
     found = ((rule, rule.check(target)) for rule in RULES)
     return tuple(Finding(rule.rule_id, rule.clause, problem) for rule, problem in found if problem is not None)
 

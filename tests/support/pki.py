@@ -171,11 +171,14 @@ class TestNet:
         return issued
 
 
+def founding_plan(net: Net) -> CeremonyPlan:
+    return CeremonyPlan(net, CA_ORGAN_NAME, f"http://crl.{net.value}.example")
+
+
 def make_net(path: Path, net: Net, clock: Clock) -> TestNet:
     """Make root, sub-CA and fresh lists of `net` below `path`."""
     path.mkdir(parents=True, exist_ok=True)
-    plan = CeremonyPlan(net, CA_ORGAN_NAME, f"http://crl.{net.value}.example")
-    create_ca(path / "ca", plan, clock=FakeClock(clock.now() - FOUNDED_BEFORE), actor=ACTOR)
+    create_ca(path / "ca", founding_plan(net), clock=FakeClock(clock.now() - FOUNDED_BEFORE), actor=ACTOR)
     made = TestNet(path, net, clock)
     made.write_root_crl()
     made.write_crl()
