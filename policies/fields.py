@@ -244,7 +244,7 @@ MethodPath = Annotated[
 TypeName = Annotated[str, _from_text(_matching(_TYPE, METHOD_MAX_CHARS, "must be a message type such as pkg.v1.Name"))]
 MetadataKey = Annotated[str, _from_text(_metadata)]
 FileName = Annotated[
-    str, _from_text(_matching(_FILE, 200, "must be a path below the document's folder: a-z A-Z 0-9 . _ - and /"))
+    str, _from_text(_matching(_FILE, 200, "must be a path below the policy's folder: a-z A-Z 0-9 . _ - and /"))
 ]
 Code = Annotated[str, _from_text(lambda text: str(parse_resource_code(text)))]
 LevelField = Annotated[Level, _from_text(_level)]
