@@ -9,6 +9,7 @@ from enum import IntEnum
 from zonegate.reasons import Reason
 
 ALERT_RECORD_TYPE = 21
+_HANDSHAKE_RECORD = b"\x16"
 _LEVEL_FATAL = 2
 
 
@@ -55,10 +56,13 @@ _HELLO_ALERTS = {
 }
 
 
-def hello_refusal(reason: Reason) -> bytes:
-    """Return the fatal alert record for a refused ClientHello, or nothing where silence is cheaper."""
+def hello_refusal(reason: Reason, first_byte: bytes) -> bytes:
+    """Return the fatal alert record for a refused ClientHello, or nothing.
+
+    Nothing where silence is cheaper, and for a peer that does not speak TLS: it could not read an alert.
+    """
     alert = _HELLO_ALERTS.get(reason)
-    if alert is None:
+    if alert is None or first_byte != _HANDSHAKE_RECORD:
         return b""
     return bytes((ALERT_RECORD_TYPE, 3, 3, 0, 2, _LEVEL_FATAL, alert))
 

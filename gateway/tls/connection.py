@@ -6,51 +6,18 @@ accepted is decided elsewhere: `clienthello`, `check`, `limits`, the owner's `ad
 """
 
 import asyncio
-from enum import Enum
-from typing import Protocol, cast
+from typing import cast
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.tls.alerts import hello_refusal
 from zonegate.gateway.tls.channel import ChannelApp, Peer
 from zonegate.gateway.tls.handshake import HandshakePool, Urgency
 from zonegate.gateway.tls.limits import TlsLimits, TokenBucket
+from zonegate.gateway.tls.owner import Owner, Phase
 from zonegate.gateway.tls.session import Handshake, Session
 from zonegate.reasons import Reason
 
 UNKNOWN_PEER = Peer(address="")
-
-
-class Phase(Enum):
-    """How far a connection has come."""
-
-    HELLO = "hello"
-    HANDSHAKE = "handshake"
-    OPEN = "open"
-    ENDED = "ended"
-
-
-class Owner(Protocol):
-    """The listener or the connection attempt that a connection belongs to; called on the loop thread."""
-
-    def arrived(self, connection: "TlsConnection") -> None:
-        """Count the new connection; may call `refuse`, or `begin` where this side speaks first."""
-        ...
-
-    def hello(self, connection: "TlsConnection", data: bytes) -> Handshake | None:
-        """Judge the first bytes: a handshake to go on with, None to wait for more, `ZoneGateError` to refuse."""
-        ...
-
-    def admitted(self, connection: "TlsConnection") -> ChannelApp:
-        """Count the finished handshake and give the app; `ZoneGateError` refuses."""
-        ...
-
-    def refused(self, connection: "TlsConnection", error: ZoneGateError) -> None:
-        """Count a connection that was refused before it had an app."""
-        ...
-
-    def gone(self, connection: "TlsConnection") -> None:
-        """Count the end of a connection."""
-        ...
 
 
 class TlsConnection(asyncio.Protocol):
@@ -97,7 +64,7 @@ class TlsConnection(asyncio.Protocol):
     def close(self) -> None:
         """Send what is queued and close_notify, then end."""
         if self.phase is not Phase.OPEN:
-            self._drop()
+            self._give_up()
             return
         self._flush()
         if self.phase is not Phase.OPEN:
@@ -105,16 +72,13 @@ class TlsConnection(asyncio.Protocol):
         self.phase = Phase.ENDED
         if self._session is not None and self._transport is not None:
             self._transport.write(self._session.close())
-        self._linger()
+        self._half_close()
 
     def abort(self, reason: Reason, detail: str = "") -> None:
         """End at once."""
-        if self.phase is Phase.ENDED:
-            self._drop()
-            return
-        self._error = ZoneGateError(reason, detail or "connection: ended by this side")
-        self.phase = Phase.ENDED
-        self._drop()
+        if self.phase is Phase.OPEN:
+            self._error = ZoneGateError(reason, detail or "connection: ended by this side")
+        self._give_up()
 
     def pause(self) -> None:
         """Read no more until `resume`."""
@@ -173,20 +137,18 @@ class TlsConnection(asyncio.Protocol):
         """Report the end, once."""
         if self._deadline is not None:
             self._deadline.cancel()
-        was, self.phase = self.phase, Phase.ENDED
-        self._transport = None
+        was, session = self.phase, self._session
+        self._give_up()
+        self._transport = self._session = self._handshake = None
         self._outgoing.clear()
         app, self._app = self._app, None
         if app is not None:
-            if was is Phase.OPEN and self._error is None and not (self._session is not None and self._session.ended):
+            if was is Phase.OPEN and self._error is None and not (session is not None and session.ended):
                 # No close_notify: the stream may have been cut by somebody else (RFC 8446 6.1).
                 why = f": {exc.strerror or exc}" if isinstance(exc, OSError) else ""
                 self._error = ZoneGateError(Reason.E_UPSTREAM_RESET, f"connection: cut without close_notify{why}")
             app.closed(self._error)
-        elif was in (Phase.HELLO, Phase.HANDSHAKE):
-            step, self._step = self._step, None
-            if step is not None:
-                step.abandoned = True
+        elif was is not Phase.ENDED:
             self._owner.refused(self, ZoneGateError(Reason.E_TLS_PROTOCOL, "handshake: the peer left before its end"))
         self._owner.gone(self)
 
@@ -196,15 +158,17 @@ class TlsConnection(asyncio.Protocol):
         """End a connection that is not open yet: count it, send `farewell`, close."""
         if self.phase is Phase.ENDED:
             return
-        self.phase = Phase.ENDED
-        if self._step is not None:
-            self._step.abandoned = True
+        hello_only, self.phase = self.phase is Phase.HELLO, Phase.ENDED
         self._owner.refused(self, error)
-        if farewell and self._transport is not None:
-            self._transport.write(farewell)
-            self._linger()
+        if not farewell or self._transport is None:
+            self._give_up()
+            return
+        self._transport.write(farewell)
+        if hello_only:
+            # Nothing is under way from the peer that could reset the connection before the alert is read.
+            self._close_transport()
         else:
-            self._drop()
+            self._half_close()
 
     def _collect(self, data: bytes) -> None:
         self._arrived += data
@@ -222,7 +186,7 @@ class TlsConnection(asyncio.Protocol):
         try:
             self._handshake = self._owner.hello(self, bytes(self._arrived))
         except ZoneGateError as exc:
-            self.refuse(exc, hello_farewell(exc.reason, bytes(self._arrived[:1])))
+            self.refuse(exc, hello_refusal(exc.reason, bytes(self._arrived[:1])))
             return
         if self._handshake is not None:
             self.phase = Phase.HANDSHAKE
@@ -286,7 +250,7 @@ class TlsConnection(asyncio.Protocol):
             seconds = self._limits.handshake_seconds
             self.refuse(ZoneGateError(Reason.E_TLS_TIMEOUT, f"handshake: not finished in {seconds:g} s"))
         else:
-            self._drop()
+            self._give_up()
 
     # Open.
 
@@ -358,22 +322,35 @@ class TlsConnection(asyncio.Protocol):
             alert = self._session.pending_output()
             if alert:
                 self._transport.write(alert)
-                self._linger()
+                self._half_close()
                 return
-        self._drop()
+        self._give_up()
 
     # End.
 
-    def _linger(self) -> None:
+    def _half_close(self) -> None:
+        """Send FIN after what is buffered and let the peer finish; a peer that does not is cut."""
         if self._transport is None:
             return
-        self._transport.close()
-        # `close` waits for the peer to take what is buffered; a peer that never reads is cut.
+        self._transport.write_eof()
+        self._expect_end()
+
+    def _close_transport(self) -> None:
+        if self._transport is not None:
+            # Waits for the peer to take what is buffered.
+            self._transport.close()
+            self._expect_end()
+
+    def _expect_end(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self._loop.call_later(self._limits.linger_seconds, self._drop)
+        self._deadline = self._loop.call_later(self._limits.linger_seconds, self._give_up)
 
-    def _drop(self) -> None:
+    def _give_up(self) -> None:
+        """End without another byte."""
+        self.phase = Phase.ENDED
+        if self._step is not None:
+            self._step.abandoned = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -394,8 +371,3 @@ class _HandshakeStep:
 
     def ran(self) -> None:
         self._connection.stepped(self)
-
-
-def hello_farewell(reason: Reason, first_byte: bytes) -> bytes:
-    """Return the alert for a refused hello; a peer that does not speak TLS at all gets nothing it cannot read."""
-    return hello_refusal(reason) if first_byte == b"\x16" else b""

@@ -143,9 +143,13 @@ class Turnstile:
         if not self._strangers.take(now):
             raise ZoneGateError(Reason.E_TLS_RATE, "handshakes of all unknown sources: the rate is used up")
 
+    def settle(self, source: str) -> None:
+        """Count the end of a handshake, good or bad."""
+        self._pending -= 1
+        _lower(self._pending_by_source, source)
+
     def admit(self, source: str, identity: str, now: float) -> None:
-        """Count a finished handshake to `identity`, or raise E_CONNECTIONS; the source is known from now on."""
-        self._settle(source)
+        """Count a settled connection to `identity`, or raise E_CONNECTIONS; the source is known from now on."""
         if self._by_identity[identity] >= self._limits.connections_per_identity:
             raise ZoneGateError(
                 Reason.E_CONNECTIONS, f"connections of {identity}: {self._limits.connections_per_identity}"
@@ -153,34 +157,21 @@ class Turnstile:
         self._by_identity[identity] += 1
         self._remember(source, now)
 
-    def leave_pending(self, source: str) -> None:
-        """Count the end of a connection that was never admitted and not settled."""
-        self._settle(source)
-        self._leave(source)
+    def leave(self, source: str) -> None:
+        """Count the end of a settled connection."""
+        self._connections -= 1
+        _lower(self._by_source, source)
 
-    def leave_unadmitted(self, source: str) -> None:
-        """Count the end of a connection that `admit` refused."""
-        self._leave(source)
-
-    def leave_admitted(self, source: str, identity: str, now: float) -> None:
-        """Count the end of an admitted connection."""
-        self._leave(source)
-        self._remember(source, now)
+    def release(self, source: str, identity: str, now: float) -> None:
+        """Count the end of what `admit` has counted; the source stays known for a while."""
         _lower(self._by_identity, identity)
+        self._remember(source, now)
 
     def _remember(self, source: str, now: float) -> None:
         self._known_until[source] = now + self._limits.known_seconds
         self._known_until.move_to_end(source)
         if len(self._known_until) > _SOURCES_REMEMBERED:
             self._known_until.popitem(last=False)
-
-    def _settle(self, source: str) -> None:
-        self._pending -= 1
-        _lower(self._pending_by_source, source)
-
-    def _leave(self, source: str) -> None:
-        self._connections -= 1
-        _lower(self._by_source, source)
 
 
 def _lower(counts: Counter[str], key: str) -> None:

@@ -17,7 +17,8 @@ _lib: Any = _openssl.lib
 _ffi: Any = _openssl.ffi
 
 X509_OK = 0
-X509_APPLICATION_VERIFICATION = 50
+# OpenSSL's last word on a chain of one certificate whose issuer it does not know.
+X509_LEAF_UNVERIFIED = 21
 # Time is judged by `check` with the product's clock, not by OpenSSL with the machine's.
 _X509_V_FLAG_NO_CHECK_TIME = 0x200000
 

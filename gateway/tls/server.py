@@ -123,15 +123,18 @@ class TlsListener:
     def admitted(self, connection: TlsConnection) -> ChannelApp:
         """Count it to its identity and index it."""
         entry = self._entries[connection]
+        self._settle(entry)
         identity = str(connection.peer.identity)
-        entry.settled = True
         self._turnstile.admit(entry.source, identity, self._clock.monotonic())
         entry.identity = identity
         self._live.add(connection)
         return self._app_factory()
 
     def refused(self, connection: TlsConnection, error: ZoneGateError) -> None:
-        """Report it."""
+        """Report it; it takes no handshake's place while its alert is on the way."""
+        entry = self._entries.get(connection)
+        if entry is not None:
+            self._settle(entry)
         self._on_refusal(error.reason, connection.address, error.detail)
 
     def gone(self, connection: TlsConnection) -> None:
@@ -139,10 +142,13 @@ class TlsListener:
         entry = self._entries.pop(connection, None)
         if entry is None:
             return
+        self._settle(entry)
+        self._turnstile.leave(entry.source)
         if entry.identity is not None:
             self._live.discard(connection)
-            self._turnstile.leave_admitted(entry.source, entry.identity, self._clock.monotonic())
-        elif entry.settled:
-            self._turnstile.leave_unadmitted(entry.source)
-        else:
-            self._turnstile.leave_pending(entry.source)
+            self._turnstile.release(entry.source, entry.identity, self._clock.monotonic())
+
+    def _settle(self, entry: _Entry) -> None:
+        if not entry.settled:
+            entry.settled = True
+            self._turnstile.settle(entry.source)

@@ -94,6 +94,9 @@ class Handshake:
                 self.error = handshake_error(exc, self.role)
         if self.finished:
             self._check_facts()
+        if self.finished or self.error is not None:
+            # The connection holds this object and this object the connection: let go, so that both are freed at once.
+            self._connection.set_app_data(None)
         return drain(self._connection)
 
     def session(self) -> "Session":
@@ -101,16 +104,19 @@ class Handshake:
         return Session(self._connection, self._records, self.role)
 
     def judge(self, der: bytes, depth: int, openssl_error: int) -> int:
-        """Collect the chain that OpenSSL built; decide when the leaf, which comes last, is there."""
+        """Collect the chain that OpenSSL builds and what it says against it; decide at the leaf, its last word."""
         self._chain[depth] = der
-        if openssl_error != pins.X509_OK and self._openssl_error is None:
-            self._openssl_error = (openssl_error, depth)
-        # Upper certificates are decided together with the leaf: only then is the chain complete.
-        if depth > 0:
+        if openssl_error != pins.X509_OK:
+            if self._openssl_error is None:
+                self._openssl_error = (openssl_error, depth)
+            if openssl_error != pins.X509_LEAF_UNVERIFIED and self.peer is None:
+                return pins.X509_OK
+        elif depth > 0:
             return pins.X509_OK
         try:
             self.peer = self._verified_peer()
         except ZoneGateError as exc:
+            self.peer = None
             self.error = exc
             return alerts.x509_error(exc.reason)
         return pins.X509_OK
