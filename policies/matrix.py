@@ -72,7 +72,7 @@ def as_text(cells: Sequence[Cell]) -> str:
         lines.append(" ".join(["from \\ to".ljust(width), *(name.rjust(len(name)) for name in names)]))
         for source in names:
             row = [letters[level, source, target].center(len(target)) for target in names]
-            lines.append(" ".join([source.ljust(width), *row]))
+            lines.append(" ".join([source.ljust(width), *row]).rstrip())
         lines.append("")
     words = [f"{word.letter} {word.value} {word.zh}" for word in Decision]
     lines.append("  ".join(words))
