@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,13 +98,17 @@ def test_an_address_that_is_not_there() -> None:
         assert scrape(address, timeout_seconds=2).problem == "no answer (ConnectionRefusedError)"
 
 
+def _same(health: Health) -> Health:
+    return health
+
+
 @pytest.fixture
 def running() -> Iterator[dict[str, str]]:
     """Addresses of a process that is well and of one that is ill."""
     with ExitStack() as stack:
         found = {}
         for name, health in (("well", Health(Reason.OK)), ("ill", Health(Reason.E_STATUS_STALE, "sub-ca"))):
-            server = serve_metrics("127.0.0.1:0", gateway().registry(), lambda health=health: health)
+            server = serve_metrics("127.0.0.1:0", gateway().registry(), partial(_same, health))
             stack.callback(server.close)
             found[name] = "{}:{}".format(*server.address)
         yield found
