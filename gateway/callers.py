@@ -7,7 +7,7 @@ meanwhile. Revocation is not part of what is cached: it is asked for each time a
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.ticket import Ticket, verify
@@ -20,23 +20,29 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from zonegate.clock import Clock
-    from zonegate.pki.path import TrustAnchors
+    from zonegate.pki.path import SignatureCache, TrustAnchors
 
 VERIFIED_LIMIT = 4096
 WAITING_LIMIT = 4096
 
-Verdict = Ticket | ZoneGateError
+Verdict: TypeAlias = Ticket | ZoneGateError
 
 
 class TicketOffice:
     """Verifies tickets of one net; each distinct ticket once."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, executor: Executor, anchors: TrustAnchors, clock: Clock
+        self,
+        loop: asyncio.AbstractEventLoop,
+        executor: Executor,
+        anchors: TrustAnchors,
+        signatures: SignatureCache,
+        clock: Clock,
     ) -> None:
         self._loop = loop
         self._executor = executor
         self._anchors = anchors
+        self._signatures = signatures
         self._clock = clock
         self._verdicts: OrderedDict[tuple[bytes, str], Verdict] = OrderedDict()
         self._waiting: dict[tuple[bytes, str], list[Callable[[Verdict], None]]] = {}
@@ -62,7 +68,7 @@ class TicketOffice:
 
     def _check(self, ticket: bytes, ingress: str) -> Verdict:
         try:
-            return verify(ticket, self._anchors, ingress=ingress, now=self._clock.now())
+            return verify(ticket, self._anchors, ingress=ingress, now=self._clock.now(), signatures=self._signatures)
         except ZoneGateError as error:
             return error
 

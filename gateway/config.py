@@ -32,9 +32,10 @@ class TlsSection(KeyPair):
 
 
 class TrustSection(StrictModel):
-    """The root of this process's one net (CA-14)."""
+    """The root of this process's one net (CA-14), and sub-CAs whose revocation lists are wanted beforehand."""
 
     root: ConfigPath
+    intermediates: ConfigPath | None = None
 
 
 class StatusSection(StrictModel):
@@ -45,9 +46,10 @@ class StatusSection(StrictModel):
 
 
 class PolicySection(StrictModel):
-    """Where the signed bundle lies."""
+    """Where the signed bundle lies, and the file that remembers the newest version ever in force."""
 
     directory: ConfigPath
+    state: ConfigPath
 
 
 class EvidenceSection(KeyPair):
@@ -116,8 +118,8 @@ class GatewayConfig(StrictModel):
     policy: PolicySection
     evidence: EvidenceSection
     management: ManagementSection
-    peers: dict[str, HopSection] = {}
-    providers: dict[Uri, HopSection] = {}
+    peers: Annotated[dict[str, HopSection], Field(default_factory=dict)]
+    providers: Annotated[dict[Uri, HopSection], Field(default_factory=dict)]
     export: ImportSection | None = None
     limits: LimitsSection = LimitsSection()
 
@@ -162,6 +164,6 @@ class ConnectorConfig(StrictModel):
     status: StatusSection
     management: ManagementSection
     gateway: UplinkSection | None = None
-    routes: dict[str, RouteSection] = {}
+    routes: Annotated[dict[str, RouteSection], Field(default_factory=dict)]
     provider: ProviderSection | None = None
     limits: LimitsSection = LimitsSection()

@@ -19,6 +19,7 @@ from zonegate.gateway.rate import Rate, RateTable
 from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200
 from zonegate.gateway.ticket import Ticket, TicketTable
 from zonegate.pki.certificate import Profile
+from zonegate.pki.path import StatusRule
 from zonegate.policies.decide import decide_response
 from zonegate.policies.labels import parse_label
 from zonegate.reasons import REGISTRY, Area, Executed, GrpcCode, Reason
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from zonegate.gateway.exporting import Exporting
     from zonegate.gateway.http2.headers import HeaderBlock
     from zonegate.gateway.inspection import Inspectors
+    from zonegate.gateway.process import Trust
     from zonegate.gateway.recording import Recorder
     from zonegate.gateway.relay.call import Call
     from zonegate.gateway.relay.downstream import Downstream
     from zonegate.gateway.relay.upstream import Upstream, UpstreamPool
-    from zonegate.gateway.status import StatusView
     from zonegate.gateway.tls.channel import Peer
     from zonegate.gateway.witness import Witness
     from zonegate.policies.model import Policy
@@ -88,7 +89,7 @@ class GatewayHandler:
         uri: str,
         zone: str,
         policy: Policy,
-        status: StatusView,
+        trust: Trust,
         recorder: Recorder,
         tickets: TicketOffice,
         inspectors: Inspectors,
@@ -103,7 +104,7 @@ class GatewayHandler:
         self.recorder = recorder
         self.peers: dict[str, UpstreamPool] = {}
         self.providers: dict[str, UpstreamPool] = {}
-        self._status = status
+        self._trust = trust
         self._tickets = tickets
         self._inspectors = inspectors
         self._witness = witness
@@ -125,6 +126,10 @@ class GatewayHandler:
         except ZoneGateError as error:
             self.recorder.metrics.handshake_refused(error.reason)
             down.abort(error.reason)
+
+    def check_peer(self, peer: Peer) -> None:
+        """Refuse a peer in its handshake already, when the policy does not know it for this gateway; only reads."""
+        admit_peer(self.policy, peer, own_zone=self.zone)
 
     def _admit(self, peer: Peer) -> PeerContext:
         place = admit_peer(self.policy, peer, own_zone=self.zone)
@@ -189,11 +194,12 @@ class GatewayHandler:
         now = self._clock.now()
         try:
             caller = self._caller(context, raw, verdict)
-            self._status.check(verdict.chain, now)
+            self._trust.status.check(verdict.chain, now)
         except ZoneGateError as error:
             return self._refusal_plan(context, error)
         plan = make_plan(self.policy, call.block, caller, own_zone=self.zone, ingress=not context.from_gateway, now=now)
         plan.epoch = self._epoch
+        self._bound_by_status(plan)
         if call.block.cacheable:
             if len(context.plans) >= PLANS_PER_CONNECTION:
                 context.plans.clear()
@@ -289,7 +295,7 @@ class GatewayHandler:
             if self._exporting is None:
                 call.refuse(Reason.E_UPSTREAM, "export: this gateway has no carrier configured")
             else:
-                self._exporting.take(call, plan)
+                self._exporting.take(call, plan, self.policy)
             return
         pools = self.peers if plan.route is Route.PEER else self.providers
         pool = pools.get(plan.target)
@@ -444,7 +450,7 @@ class GatewayHandler:
         if peer is None:
             return False
         try:
-            self._status.check(plan.caller.chain, self._clock.now())
+            self._trust.status.check(plan.caller.chain, self._clock.now())
         except ZoneGateError as error:
             call.abort(error.reason, error.detail)
             return False
@@ -460,8 +466,16 @@ class GatewayHandler:
             call.abort(Reason.E_POLICY_CHANGED, f"{fresh.reason.value}: {fresh.detail}")
             return False
         fresh.epoch = self._epoch
+        self._bound_by_status(fresh)
         context.plan = fresh
         return True
+
+    def _bound_by_status(self, plan: Plan) -> None:
+        """A decision that rests on revocation lists ends with them (RV-02), where stale lists refuse."""
+        if self._trust.status.view.rule is StatusRule.REQUIRED:
+            until = self._trust.fresh_until()
+            plan.begin_until = min(plan.begin_until, until)
+            plan.valid_until = min(plan.valid_until, until)
 
 
 def _text(value: bytes | None) -> str:

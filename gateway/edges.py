@@ -15,10 +15,12 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway import metadata as names
+from zonegate.gateway.admission import expect_identity
 from zonegate.gateway.http2.headers import Field, HeaderBlock, literal
 from zonegate.gateway.inspect.messages import MessageAssembler
 from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200, TRAILERS_OK
 from zonegate.gateway.ticket import TicketTable, issue
+from zonegate.pki.certificate import Profile
 from zonegate.reasons import GrpcCode, Reason
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from zonegate.gateway.relay.call import Call
     from zonegate.gateway.relay.downstream import Downstream
     from zonegate.gateway.relay.upstream import StreamUser, Upstream, UpstreamPool
+    from zonegate.gateway.tls.context import ContextHolder
     from zonegate.monitoring.metrics import GatewayMetrics
-    from zonegate.pki.credential import Credential
 
 HEALTH_PREFIX = b"/grpc.health.v1.Health/"
 # A ticket lives ten minutes at most (architecture section 3); it is renewed at half of that.
@@ -60,8 +62,8 @@ def _pass_trailers(call: Call, block: HeaderBlock) -> bytes:
 class TicketIssuer:
     """Signs tickets with the system's key: one per gateway, renewed before it ends."""
 
-    def __init__(self, credential: Credential, clock: Clock) -> None:
-        self._credential = credential
+    def __init__(self, holder: ContextHolder, clock: Clock) -> None:
+        self._holder = holder
         self._clock = clock
         self._current: dict[str, tuple[bytes, float]] = {}
 
@@ -70,7 +72,7 @@ class TicketIssuer:
         known = self._current.get(gateway)
         if known is None or self._clock.timestamp() >= known[1]:
             now = self._clock.now()
-            ticket = issue(self._credential, gateway, now=now, life=TICKET_LIFE)
+            ticket = issue(self._holder.credential, gateway, now=now, life=TICKET_LIFE)
             known = self._current[gateway] = (ticket, (now + TICKET_RENEWAL).timestamp())
         return known[0]
 
@@ -119,13 +121,13 @@ class _Edge:
 
 
 class CallingEdge(_Edge):
-    """The side that the connector's own system calls: one per route."""
+    """The side that the connector's own system calls. A connection's context is the name of its route."""
 
-    def __init__(self, route: RouteSection, gateway: UpstreamPool, metrics: GatewayMetrics) -> None:
+    def __init__(self, routes: Mapping[str, RouteSection], metrics: GatewayMetrics) -> None:
         super().__init__(metrics)
-        self._gateway = gateway
-        self._heads: dict[object, bytes] = {}
-        self._declared = _declared_fields(route)
+        self.gateway: UpstreamPool
+        self._declared = {name: _declared_fields(route) for name, route in routes.items()}
+        self._heads: dict[tuple[str, tuple[Field, ...]], bytes] = {}
 
     def admitted(self, down: Downstream) -> None:
         """The listener has checked the local user."""
@@ -137,29 +139,31 @@ class CallingEdge(_Edge):
         if path.startswith(HEALTH_PREFIX):
             self._answer_health(call, path)
             return
-        head = self._heads.get(block.stable)
+        head = self._heads.get((call.down.context, block.stable))
         if head is None:
             try:
                 names.read_request(block)
             except ZoneGateError as error:
                 call.refuse(error.reason, error.detail)
                 return
-            head = self._compose(block)
-        passing = [item.wire for item in block.volatile if not names.is_reserved(item.name)]
-        call.forward(self._gateway, head + b"".join(passing) if passing else head)
+            head = self._compose(call.down.context, block)
+        if block.volatile:
+            head += b"".join([item.wire for item in block.volatile if not names.is_reserved(item.name)])
+        call.forward(self.gateway, head)
 
-    def _compose(self, block: HeaderBlock) -> bytes:
+    def _compose(self, route: str, block: HeaderBlock) -> bytes:
         fields = [item for item in block.stable if not names.is_reserved(item.name)]
-        self._metrics.metadata_stripped(len(block.stable) - len(fields))
+        if len(fields) < len(block.stable):
+            self._metrics.metadata_stripped(len(block.stable) - len(fields))
         present = {item.name for item in fields}
-        added = [item for item in self._declared if item.name not in present]
+        added = [item for item in self._declared[route] if item.name not in present]
         if added:
             added.append(literal(names.DECLARED_BY, b"connector"))
         head = b"".join(item.wire for item in (*_outgoing(fields), *added))
         if block.cacheable:
             if len(self._heads) >= HEADS_LIMIT:
                 self._heads.clear()
-            self._heads[block.stable] = head
+            self._heads[route, block.stable] = head
         return head
 
     def _answer_health(self, call: Call, path: bytes) -> None:
@@ -181,7 +185,7 @@ class CallingEdge(_Edge):
             except DecodeError:
                 call.refuse(Reason.E_SCHEMA, "the message is not a grpc.health.v1.HealthCheckRequest")
             else:
-                up = HealthCheckResponse.SERVING if self._gateway.up else HealthCheckResponse.NOT_SERVING
+                up = HealthCheckResponse.SERVING if self.gateway.up else HealthCheckResponse.NOT_SERVING
                 call.respond(HealthCheckResponse(status=up).SerializeToString(), TRAILERS_OK)
 
         call.collect(receive)
@@ -190,24 +194,25 @@ class CallingEdge(_Edge):
 class ProvidingEdge(_Edge):
     """The side that gateways call: each service goes to the local server that offers it."""
 
-    def __init__(self, gateways: frozenset[str], targets: Mapping[str, UpstreamPool], metrics: GatewayMetrics) -> None:
+    def __init__(self, gateways: frozenset[str], metrics: GatewayMetrics) -> None:
         super().__init__(metrics)
+        self.targets: dict[str, UpstreamPool] = {}
         self._gateways = gateways
-        self._targets = targets
         self._heads: dict[object, bytes] = {}
 
     def admitted(self, down: Downstream) -> None:
         """Only the gateways that the configuration names may call the system."""
-        peer = down.channel.peer
-        if str(peer.identity) not in self._gateways:
-            self._metrics.handshake_refused(Reason.E_PEER_IDENTITY)
-            down.abort(Reason.E_PEER_IDENTITY)
+        try:
+            expect_identity(down.channel.peer, allowed=self._gateways, profile=Profile.GATEWAY)
+        except ZoneGateError as error:
+            self._metrics.handshake_refused(error.reason)
+            down.abort(error.reason)
 
     def begin(self, call: Call) -> None:
         """Send the call to the local server that offers its service."""
         block = call.block
         path = (block.get(b":path") or b"").decode("ascii", "replace")
-        pool = self._targets.get(path[1:].partition("/")[0])
+        pool = self.targets.get(path[1:].partition("/")[0])
         if pool is None:
             call.refuse(Reason.E_NOT_CATALOGUED, f"no local server offers {path[:128]}")
             return

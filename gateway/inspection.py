@@ -47,7 +47,7 @@ class Inspectors:
         call.response_filter = MessageStream(response, limit)
 
     def demanded(self, plan: Plan) -> bool:
-        """Tell whether messages are decoded and made anew: XZ-02 lets them pass verbatim only in EXTRA below grade 4."""
+        """Tell whether messages are decoded and made anew: verbatim they pass in EXTRA below grade 4 only (XZ-02)."""
         decision = plan.decision
         if decision is None or decision.resource is None:
             return False

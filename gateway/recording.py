@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zonegate.gateway.evidence import records
+from zonegate.gateway.evidence.counts import decision_key
 from zonegate.gateway.metadata import read_idempotency_key, read_trace
 from zonegate.gateway.plan import HopRole, Plan, Route
 from zonegate.reasons import REGISTRY, Reason
@@ -99,18 +100,22 @@ class Recorder:
     def decided(self, call: Call, plan: Plan, on_durable: Callable[[ZoneGateError | None], None]) -> None:
         """Record that `call` is allowed by `plan`; `on_durable` is called when the record is on disk, or cannot be."""
 
+        verdict = self._verdict(plan, Reason.OK)
+
         def durable(error: ZoneGateError | None) -> None:
-            reason = Reason.OK if error is None else Reason.E_EVIDENCE
-            self._count(plan, reason)
+            self._count(verdict, Reason.OK if error is None else Reason.E_EVIDENCE)
             on_durable(error)
 
-        self.log.append(self._decision(call, plan, Reason.OK, ""), durable)
+        self.log.append(self._decision(call, plan, verdict, ""), durable)
 
     def refused(self, call: Call, plan: Plan, reason: Reason, detail: str) -> None:
         """Record and count that `call` is refused; nobody waits for the disk to hear a refusal."""
-        self.log.append(
-            self._decision(call, plan, reason, detail), lambda error: self._count_refusal(plan, reason, error)
-        )
+        verdict = self._verdict(plan, reason)
+
+        def durable(error: ZoneGateError | None) -> None:
+            self._count(verdict, reason if error is None else Reason.E_EVIDENCE)
+
+        self.log.append(self._decision(call, plan, verdict, detail), durable)
 
     def response_raised(
         self, call: Call, flow: FlowDecision, label: str, on_durable: Callable[[ZoneGateError | None], None]
@@ -160,11 +165,8 @@ class Recorder:
             shared = plan.recorded = _Shared(plan, self.basis)
         return shared
 
-    def _decision(self, call: Call, plan: Plan, reason: Reason, detail: str) -> records.DecisionRecord:
+    def _decision(self, call: Call, plan: Plan, verdict: records.Verdict, detail: str) -> records.DecisionRecord:
         shared = self._shared(plan)
-        verdict = shared.verdicts.get(reason)
-        if verdict is None:
-            verdict = shared.verdicts[reason] = _verdict(plan, reason)
         metadata = plan.metadata
         return records.DecisionRecord(
             time=self.clock.now(),
@@ -182,16 +184,13 @@ class Recorder:
             detail=detail,
         )
 
-    def _count(self, plan: Plan, reason: Reason) -> None:
-        decision = plan.decision
-        if decision is None:
-            self.metrics.decision("deny", NO_ZONE, NO_ZONE, reason.value)
-            return
-        flow = decision.request
-        word = flow.decision.value if reason is Reason.OK else decision.decision.value
-        if reason is not Reason.OK and decision.allowed:
-            word = "deny"
-        self.metrics.decision(word, flow.source or NO_ZONE, flow.target or NO_ZONE, reason.value)
+    def _count(self, verdict: records.Verdict, reason: Reason) -> None:
+        key = decision_key(verdict)
+        self.metrics.decision(key.decision, key.source or NO_ZONE, key.target or NO_ZONE, reason.value)
 
-    def _count_refusal(self, plan: Plan, reason: Reason, error: ZoneGateError | None) -> None:
-        self._count(plan, reason if error is None else Reason.E_EVIDENCE)
+    def _verdict(self, plan: Plan, reason: Reason) -> records.Verdict:
+        shared = self._shared(plan)
+        verdict = shared.verdicts.get(reason)
+        if verdict is None:
+            verdict = shared.verdicts[reason] = _verdict(plan, reason)
+        return verdict
