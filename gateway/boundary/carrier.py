@@ -100,9 +100,22 @@ class Found:
     modified_ns: int
     regular: bool
 
+    @property
+    def shown(self) -> str:
+        """The name as text that can be stored and printed: bytes that are no UTF-8 appear escaped."""
+        return self.name.encode("utf-8", "backslashreplace").decode()
 
-def list_files(directory: Path, limit: int) -> list[Found]:
-    """Return up to `limit` files, oldest name first; E_IMPORT_SPACE if the directory cannot be read."""
+
+def changed_at(directory: Path) -> int:
+    """Return when an entry of the directory last came or went, in nanoseconds; E_IMPORT_SPACE if it cannot be seen."""
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError as exc:
+        raise ZoneGateError(Reason.E_IMPORT_SPACE, f"carrier: cannot be read: {exc.strerror}") from exc
+
+
+def list_files(directory: Path) -> list[Found]:
+    """Return the files, oldest name first; E_IMPORT_SPACE if the directory cannot be read."""
     found: list[Found] = []
     try:
         with os.scandir(directory) as entries:
@@ -113,7 +126,7 @@ def list_files(directory: Path, limit: int) -> list[Found]:
                     found.append(_found(entry.name, entry.stat(follow_symlinks=False)))
     except OSError as exc:
         raise ZoneGateError(Reason.E_IMPORT_SPACE, f"carrier: cannot be read: {exc.strerror}") from exc
-    return sorted(found)[:limit]
+    return sorted(found)
 
 
 def _found(name: str, status: os.stat_result) -> Found:
