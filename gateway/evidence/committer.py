@@ -180,6 +180,7 @@ class Committer:
         if failure and self._next_signer is None:
             refused = [pending for pending in group if not _is_carried(pending)]
             group = [pending for pending in group if _is_carried(pending)]
+            self._stats.writable = False
             if refused:
                 self._lose(refused, "sealing")
                 self._deliver(refused, _refusal(failure))

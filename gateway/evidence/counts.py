@@ -1,6 +1,7 @@
 """Sums evidence the way the decision counters count, so that both can be compared for equality (MO-02).
 
 Pure. A crossing counts once a hop, by the flow that decided it: (decision word, source zone, target zone, reason).
+What could not be recorded at all stands in gap records and is in no sum.
 """
 
 from collections import Counter
@@ -12,11 +13,14 @@ from zonegate.gateway.evidence.records import (
     Counted,
     CountedRecord,
     DecisionRecord,
-    Flow,
+    GapRecord,
     StartRecord,
     Verdict,
 )
 from zonegate.reasons import Reason
+
+# What stands for a zone that was not found before the refusal.
+NO_ZONE = "-"
 
 
 class DecisionKey(NamedTuple):
@@ -28,18 +32,15 @@ class DecisionKey(NamedTuple):
     reason: Reason
 
 
-def deciding_flow(verdict: Verdict) -> Flow:
-    """Return the flow that the verdict rests on: the request, unless only the response was refused."""
-    request, response = verdict.request, verdict.response
-    if verdict.allowed or response is None or request.reason is verdict.reason:
-        return request
-    return response if response.reason is verdict.reason else request
-
-
 def decision_key(verdict: Verdict) -> DecisionKey:
-    """Return under which labels a crossing with this verdict is counted; metrics and evidence both use it."""
-    flow = deciding_flow(verdict)
-    return DecisionKey(flow.decision, flow.source, flow.target, verdict.reason)
+    """Return under which labels a crossing with this verdict is counted; metrics and evidence both use it.
+
+    A refused call is denied, or quarantined on a spill, whatever the words of its flows; the zones are the request's.
+    """
+    flow = verdict.request
+    refused = "quarantine" if verdict.reason is Reason.E_SPILL else "deny"
+    word = flow.decision if verdict.allowed else refused
+    return DecisionKey(word, flow.source or NO_ZONE, flow.target or NO_ZONE, verdict.reason)
 
 
 class LifeCounts:
@@ -50,6 +51,7 @@ class LifeCounts:
         self.decisions: Counter[DecisionKey] = Counter()
         self.handshakes: Counter[Reason] = Counter()
         self.admissions: Counter[Reason] = Counter()
+        self.lost = 0
 
     def add(self, record: AnyRecord) -> None:
         """Count `record` if the counters count its like."""
@@ -63,6 +65,8 @@ class LifeCounts:
             else:
                 key = DecisionKey(record.decision, record.source, record.target, record.reason)
                 self.decisions[key] += record.count
+        elif isinstance(record, GapRecord):
+            self.lost += record.lost
 
 
 def count_by_life(records: Iterable[AnyRecord]) -> list[LifeCounts]:

@@ -17,9 +17,10 @@ from zonegate import __version__
 from zonegate.clock import Clock
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.evidence.committer import Committer, OnDurable, Pending, Position, Role
-from zonegate.gateway.evidence.counts import deciding_flow
+from zonegate.gateway.evidence.counts import decision_key
 from zonegate.gateway.evidence.files import DiskState, EvidenceDirectory, disk_state, stored_segment
 from zonegate.gateway.evidence.flood import CountKey, FloodTable
+from zonegate.gateway.evidence.heads import PeerHeads
 from zonegate.gateway.evidence.records import (
     AnyRecord,
     Counted,
@@ -37,6 +38,7 @@ from zonegate.gateway.evidence.seal import FIRST_ROOT, SignedHead, encode_seal
 from zonegate.gateway.evidence.sealer import Sealer, Signer
 from zonegate.gateway.evidence.segment import GENESIS, Opened
 from zonegate.gateway.evidence.stats import EvidenceStats
+from zonegate.pki.path import TrustAnchors
 from zonegate.reasons import GrpcCode, Reason
 
 
@@ -61,7 +63,14 @@ class EvidenceLog:
     """One chain, written by one process. All methods but the constructor belong to the loop's thread."""
 
     def __init__(
-        self, directory: Path, signer: Signer, clock: Clock, *, gateway: str, limits: EvidenceLimits | None = None
+        self,
+        directory: Path,
+        signer: Signer,
+        clock: Clock,
+        *,
+        gateway: str,
+        limits: EvidenceLimits | None = None,
+        anchors: TrustAnchors | None = None,
     ) -> None:
         self._path = directory
         self._signer = signer
@@ -73,6 +82,7 @@ class EvidenceLog:
         self._flush_due: asyncio.TimerHandle | None = None
         self._overflow = 0
         self._overflow_first = clock.now()
+        self._peers = PeerHeads(anchors)
         self._life = secrets.token_hex(16)
 
     def start(self, loop: asyncio.AbstractEventLoop, *, policy: str = "", digest: str = "") -> None:
@@ -196,6 +206,20 @@ class EvidenceLog:
         """Return the newest durable head, None before the first seal."""
         return self._committer.head
 
+    def keep_peer_head(self, head: bytes) -> None:
+        """Keep a peer gateway's head as its witness; the same one again is not written twice.
+
+        The signature is verified here, the chain too where anchors were given. `E_EVIDENCE_BROKEN` where the head
+        contradicts an earlier one of the same chain: that is recorded as a conflict before it is refused.
+        """
+        record = self._peers.judge(head, now=self._clock.now())
+        if record is None:
+            return
+        self.append(record)
+        if record.conflict:
+            problem = f"head of {record.gateway}: batch {record.batch} contradicts an earlier head ({record.conflict})"
+            raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, problem)
+
     def replace_signer(self, signer: Signer) -> None:
         """Seal with a renewed credential: a new segment begins with its certificates."""
         self._committer.replace_signer(signer)
@@ -243,14 +267,14 @@ class EvidenceLog:
             pending.on_durable(ZoneGateError(Reason.E_EVIDENCE, f"evidence: {why}"))
 
     def _joins_flood(self, record: DecisionRecord) -> bool:
-        flow = deciding_flow(record.verdict)
+        counted = decision_key(record.verdict)
         key = CountKey(
             Counted.REFUSAL,
-            record.verdict.reason,
+            counted.reason,
             caller=record.caller.uri,
-            decision=flow.decision,
-            source=flow.source,
-            target=flow.target,
+            decision=counted.decision,
+            source=counted.source,
+            target=counted.target,
         )
         self._make_room()
         if self._flood.wants_record(key):

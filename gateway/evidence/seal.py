@@ -62,7 +62,7 @@ class SignedHead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     signature: Annotated[bytes, Meta(max_length=128)]
     certificates: Annotated[tuple[bytes, ...], Meta(min_length=1, max_length=8)]
 
-    def encode(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """Return the head as a file or a message carries it."""
         return msgspec.json.encode(self)
 
