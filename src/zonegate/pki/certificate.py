@@ -304,6 +304,10 @@ class _Extensions:
 
 def _read_extensions(found: x509.Extensions) -> _Extensions:
     result = _Extensions()
+    # RFC 5280 gives both lists at least one element; the library takes empty ones.
+    if not len(found):
+        msg = "extensions: are empty"
+        raise ValueError(msg)
     for extension in found:
         match extension.value:
             case x509.BasicConstraints() as value:
@@ -315,6 +319,9 @@ def _read_extensions(found: x509.Extensions) -> _Extensions:
             case x509.CertificatePolicies() as value:
                 result.policies = tuple(item.policy_identifier.dotted_string for item in value)
             case x509.SubjectAlternativeName() as value:
+                if not len(value):
+                    msg = "subjectAltName: is empty"
+                    raise ValueError(msg)
                 result.identity = _identity(value.get_values_for_type(x509.UniformResourceIdentifier))
             case x509.SubjectKeyIdentifier() as value:
                 result.ski = value.digest

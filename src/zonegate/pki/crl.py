@@ -134,6 +134,9 @@ def load_crl(source: bytes) -> Crl:
         return _read(source)
     except ValueError as exc:
         raise ZoneGateError(Reason.E_CRL, f"CRL: {exc}") from exc
+    except ZoneGateError as exc:
+        # The algorithm check is shared with certificates and has their reason.
+        raise ZoneGateError(Reason.E_CRL, f"CRL: {exc.detail}") from exc
 
 
 def _read(source: bytes) -> Crl:
@@ -222,6 +225,9 @@ def _read_entry_extensions(octets: bytes) -> RevocationReason:
     reader = der.Reader(octets)
     extensions = reader.sequence("crlEntryExtensions")
     reader.end("crlEntryExtensions")
+    if extensions.at_end():
+        msg = "crlEntryExtensions: are empty, they must then be absent"
+        raise der.DerError(msg)
     reason = RevocationReason.UNSPECIFIED
     seen: set[str] = set()
     while not extensions.at_end():

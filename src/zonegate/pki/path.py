@@ -94,7 +94,8 @@ def verify_path(
             Reason.E_CERT_CHAIN,
             f"chain: {len(intermediates)} intermediate certificates were sent, at most {MAX_INTERMEDIATES} are allowed",
         )
-    judge = _Judge(anchors.net, now, tuple(crls), status, signatures or SignatureCache())
+    cache = SignatureCache() if signatures is None else signatures
+    judge = _Judge(anchors.net, now, tuple(crls), status, cache)
     refusal: ZoneGateError | None = None
     for count, chain in enumerate(_chains((leaf,), tuple(intermediates), anchors.roots)):
         if count == _MAX_CHAINS:
