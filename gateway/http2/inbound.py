@@ -286,7 +286,8 @@ class Inbound(ControlFrames):
 
     def _data_special(self, stream: Stream, payload: bytes, flags: int, length: int, events: list[Event]) -> bool:
         """Handle DATA that is empty, counted, or too much; whether it is to be reported."""
-        if stream.receive_window < 0:
+        # a reduced initial window may leave it negative, and an empty frame needs none (section 6.9.2)
+        if stream.receive_window < 0 and length:
             self._stream_fault(stream.id, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window is exceeded", events)
             self._give_back(length)
             return False
