@@ -186,7 +186,8 @@ class Session:
     def write(self, data: bytes) -> bytes:
         """Encrypt `data` and return everything that is to be sent."""
         try:
-            self._connection.send(data)
+            # pyOpenSSL turns partial writes on: `send` would stop after one record.
+            self._connection.sendall(data)
         except SSL.Error as exc:
             raise self._translated(exc) from exc
         return drain(self._connection, len(data) + _RECORD_OVERHEAD * (len(data) // _RECORD_BYTES + 1) + _READ_SLACK)
