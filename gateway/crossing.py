@@ -16,6 +16,7 @@ from zonegate.gateway.admission import admit_peer
 from zonegate.gateway.edges import ticket_field
 from zonegate.gateway.plan import Caller, HopRole, Plan, Route, make_plan
 from zonegate.gateway.rate import Rate, RateTable
+from zonegate.gateway.relay.call import Call
 from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200
 from zonegate.gateway.ticket import Ticket, TicketTable
 from zonegate.pki.certificate import Profile
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from zonegate.gateway.inspection import Inspectors
     from zonegate.gateway.process import Trust
     from zonegate.gateway.recording import Recorder
-    from zonegate.gateway.relay.call import Call
     from zonegate.gateway.relay.downstream import Downstream
-    from zonegate.gateway.relay.upstream import Upstream, UpstreamPool
+    from zonegate.gateway.relay.upstream import StreamUser, Upstream, UpstreamPool
     from zonegate.gateway.tls.channel import Peer
     from zonegate.gateway.witness import Witness
     from zonegate.policies.model import Policy
@@ -409,11 +409,11 @@ class GatewayHandler:
 
     # -- next hops -----------------------------------------------------------------------------------------------
 
-    def attach_ticket(self, call: Call, upstream: Upstream) -> bytes:
+    def attach_ticket(self, user: StreamUser, upstream: Upstream) -> bytes:
         """Return the field that names the caller's ticket on this connection: the ticket once, then its reference."""
-        plan: Plan = call.context.plan
-        if plan.route is not Route.PEER:
-            return b""
+        if not isinstance(user, Call):
+            return b""  # a call of this gateway's own has no caller
+        plan: Plan = user.context.plan
         table = upstream.context
         if table is None:
             table = upstream.context = TicketTable()
