@@ -1,4 +1,6 @@
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +24,18 @@ def intra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestNet]:
     net.close()
 
 
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A net that nobody uses: it is copied, because setting a CA up costs four key derivations."""
+    path = tmp_path_factory.mktemp("founded") / "net"
+    make_net(path, Net.EXTRA, FakeClock()).close()
+    return path
+
+
 @pytest.fixture
-def own_net(tmp_path) -> Iterator[TestNet]:
+def own_net(tmp_path: Path, founded: Path) -> Iterator[TestNet]:
     """An EXTRA net of the test's own, for what counts rows, moves clocks or breaks things."""
-    net = make_net(tmp_path, Net.EXTRA, FakeClock())
+    shutil.copytree(founded, tmp_path / "net")
+    net = TestNet(tmp_path / "net", Net.EXTRA, FakeClock())
     yield net
     net.close()
