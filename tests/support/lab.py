@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +315,7 @@ class Lab:
     # -- configuration -------------------------------------------------------------------------------------------
 
     def sign_policy(self, version: int, documents: str | None = None, *, signers: int = 2, days: int = 365) -> None:
-        now = datetime.now(UTC)
+        now = self.clock.now()
         files = {"lab.yaml": (documents or self.documents).encode()}
         raw = bundle.build(files, version=version, not_before=now - timedelta(hours=1), not_after=now + timedelta(days))
         for old in self.policy.iterdir():

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from support.clock import FakeClock
-
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.http2.connection import Connection, Limits, Role
 from zonegate.gateway.http2.headers import HeaderBlock, literal
@@ -119,7 +118,7 @@ class PassingHandler:
     def begin(self, call: Call) -> None:
         self.decide(call)
 
-    def response(self, call: Call, head: HeaderBlock) -> bytes | None:
+    def response(self, call: Call, head: HeaderBlock) -> bytes | None:  # noqa: ARG002 - the role's signature
         return b"".join(item.wire for item in (*head.stable, *head.volatile))
 
     def trailers(self, call: Call, tail: HeaderBlock) -> bytes:
@@ -185,7 +184,7 @@ class Wire:
 
     def tick(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.relay._tick()  # the loop's timer is not run; its one callback is what it would do  # noqa: SLF001
+        self.relay._tick()  # the loop's timer is not run; its one callback is what it would do
         self.settle()
 
     def close(self) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.wire import RESPONSE, TRAILERS, Wire, block, message
 
+from support.wire import RESPONSE, TRAILERS, Wire, block, message
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.http2.connection import Limits
 from zonegate.gateway.http2.events import DataReceived, HeadersReceived, StreamReset, TrailersReceived
@@ -322,7 +322,7 @@ def test_too_many_calls_are_refused() -> None:
 
 def test_held_bytes_of_the_process_are_bounded() -> None:
     wire = Wire(relay_limits=RelayLimits(held_bytes=1000))
-    wire.handler.decide = lambda call: None
+    wire.handler.decide = lambda _call: None
     wire.call(b"x" * 600)
     wire.call(b"x" * 600)
     assert status_of(wire.near.take()) == (14, "E_STREAMS")
