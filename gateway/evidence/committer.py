@@ -111,6 +111,7 @@ class Committer:
     def begin(self, why: Opened, entries: Sequence[Pending]) -> None:
         """Open this process life's first segment with `entries`, before any thread runs; `OSError` if it cannot be."""
         self._create(why, entries)
+        self._note_done(entries)
 
     def start(self) -> None:
         """Begin to commit what is submitted."""
@@ -272,13 +273,7 @@ class Committer:
             self._sealer.add(leaves)
 
     def _done(self, entries: Sequence[Pending], group: list[Pending]) -> None:
-        for pending in entries:
-            if pending.role is Role.OPENS:
-                self._open[pending.crossing] = None
-            elif pending.role is Role.CLOSES:
-                self._open.pop(pending.crossing, None)
-            if pending.sealed is not None:
-                self.head = pending.sealed.head
+        self._note_done(entries)
         self._carried.clear()
         self._lost, self._lost_first = 0, None
         self._stats.carried = 0
@@ -287,6 +282,15 @@ class Committer:
         if group:
             self._stats.group_records.observe(len(group))
             self._deliver(group, None)
+
+    def _note_done(self, entries: Sequence[Pending]) -> None:
+        for pending in entries:
+            if pending.role is Role.OPENS:
+                self._open[pending.crossing] = None
+            elif pending.role is Role.CLOSES:
+                self._open.pop(pending.crossing, None)
+            if pending.sealed is not None:
+                self.head = pending.sealed.head
 
     def _failed(self, entries: Sequence[Pending], group: list[Pending], exc: OSError) -> None:
         code = errno.errorcode.get(exc.errno or 0, "error")

@@ -7,7 +7,7 @@ so that a witness can keep it. Who may sign is `verify`'s question.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,7 @@ CONTEXT = b"zonegate evidence seal v1\x00"
 BATCH_LIMIT = 16384
 HINT_CHARS = 8
 HEAD_LIMIT_BYTES = 1 << 15
+Side: TypeAlias = Literal["left", "right"]
 _fresh = sm3.new()
 
 
@@ -105,9 +106,9 @@ def merkle_root(chains: Sequence[bytes]) -> bytes:
     return level[0]
 
 
-def inclusion_path(chains: Sequence[bytes], at: int) -> list[tuple[str, bytes]]:
+def inclusion_path(chains: Sequence[bytes], at: int) -> list[tuple[Side, bytes]]:
     """Return the siblings from leaf `at` up to the root, each with the side on which it stands."""
-    path: list[tuple[str, bytes]] = []
+    path: list[tuple[Side, bytes]] = []
     level = [leaf_hash(chain) for chain in chains]
     while len(level) > 1:
         sibling = at ^ 1
@@ -120,7 +121,7 @@ def inclusion_path(chains: Sequence[bytes], at: int) -> list[tuple[str, bytes]]:
     return path
 
 
-def root_of_path(chain: bytes, path: Sequence[tuple[str, bytes]]) -> bytes:
+def root_of_path(chain: bytes, path: Sequence[tuple[Side, bytes]]) -> bytes:
     """Return the root that a record's chain hash and its path lead to."""
     node = leaf_hash(chain)
     for side, sibling in path:

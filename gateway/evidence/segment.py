@@ -117,6 +117,11 @@ class Entry:
     previous: bytes
     chain: bytes
 
+    @property
+    def type_byte(self) -> int:
+        """The type as it stands on the disk and enters the chain hash."""
+        return self.type | (GROUP_START if self.starts_group else 0)
+
 
 _fresh = sm3.new()
 
