@@ -288,9 +288,6 @@ class TlsConnection(asyncio.Protocol):
                 self._fail(ZoneGateError(Reason.E_TLS_PROTOCOL, "records: too many without application data"))
                 return
         self._silent_seen = session.silent_records
-        answer = session.pending_output()
-        if answer and self._transport is not None:
-            self._transport.write(answer)
 
     def _end_if_asked(self) -> None:
         if self.phase is Phase.OPEN and self._session is not None and self._session.ended:

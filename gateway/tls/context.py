@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from enum import StrEnum
 
-from OpenSSL import SSL, crypto
+from cryptography import x509
+from OpenSSL import SSL
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.tls import check, clienthello, pins
@@ -65,12 +66,12 @@ def build_context(credential: Credential, verifier: PeerVerifier, key_exchange: 
         )
     )
     try:
-        context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, credential.chain[0].der))
+        context.use_certificate(x509.load_der_x509_certificate(credential.chain[0].der))
         for issuer in credential.chain[1:]:
-            context.add_extra_chain_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, issuer.der))
-        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_ASN1, credential.key.to_pkcs8()))
+            context.add_extra_chain_cert(x509.load_der_x509_certificate(issuer.der))
+        pins.use_key(context, credential.key.to_pkcs8())
         context.check_privatekey()
-    except (SSL.Error, crypto.Error) as exc:
+    except SSL.Error as exc:
         raise ZoneGateError(Reason.E_CONFIG, "credential: key and certificate do not belong together") from exc
     pins.trust(context, [certificate.der for certificate in verifier.authorities])
     pins.set_judge(context, judge_certificate)

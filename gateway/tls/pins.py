@@ -1,7 +1,8 @@
 """The only module that reaches below pyOpenSSL's public interface; `probe` shows at start that what it does holds.
 
-Three calls have no public form: choosing the key-exchange groups, choosing the signature algorithms, and refusing a
-certificate with an error code of our own, which is what makes OpenSSL send an alert that tells the peer the reason.
+Four calls have no public form: choosing the key-exchange groups, choosing the signature algorithms, using an SM2 key
+(`cryptography` cannot load one, and pyOpenSSL wants to take no others), and refusing a certificate with an error code
+of our own, which is what makes OpenSSL send an alert that tells the peer the reason.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,6 +50,17 @@ def pin_groups(context: SSL.Context, groups: Sequence[str]) -> None:
 def pin_signatures(context: SSL.Context, signatures: Sequence[str]) -> None:
     """Allow these signature algorithms and no other."""
     _call(context, "SSL_CTX_set1_sigalgs_list", ":".join(signatures).encode())
+
+
+def use_key(context: SSL.Context, pkcs8: bytes) -> None:
+    """Use the private key in PKCS#8 DER; whether it fits the certificate is asked by `check_privatekey`."""
+    try:
+        key = crypto.load_privatekey(crypto.FILETYPE_ASN1, pkcs8)
+    except crypto.Error as exc:
+        raise ZoneGateError(Reason.E_SELFTEST, f"private key: {versions()} cannot load an SM2 key") from exc
+    if _lib.SSL_CTX_use_PrivateKey(context._context, key._pkey) != 1:
+        _lib.ERR_clear_error()
+        raise ZoneGateError(Reason.E_CONFIG, "credential: key and certificate do not belong together")
 
 
 def set_judge(context: SSL.Context, judge: Judge) -> None:

@@ -193,7 +193,7 @@ class Session:
         return drain(self._connection, len(data) + _RECORD_OVERHEAD * (len(data) // _RECORD_BYTES + 1) + _READ_SLACK)
 
     def pending_output(self) -> bytes:
-        """Return what OpenSSL wants sent by itself: answers to KeyUpdate, alerts."""
+        """Return what OpenSSL wants sent by itself: an alert. Answers to KeyUpdate leave with the next write."""
         return drain(self._connection)
 
     def close(self) -> bytes:
