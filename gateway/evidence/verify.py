@@ -72,6 +72,8 @@ class Report:
     unsealed: int = 0
     sealed_until: datetime | None = None
     heads: int = 0
+    # The newest batch that a head given confirms.
+    confirmed: int = 0
     second_opinions: int = 0
     # The chain ended with a stop record.
     orderly: bool = False
@@ -80,9 +82,8 @@ class Report:
     @property
     def complete_to(self) -> str:
         """What is certain about the end of the chain."""
-        if self.heads:
-            return f"complete to batch {self.batches}, as the heads given confirm"
-        return f"complete to batch {self.batches}; later truncation not excluded"
+        confirmed = f"; a head confirms batch {self.confirmed}" if self.heads else ""
+        return f"complete to batch {self.batches}{confirmed}; later truncation not excluded"
 
 
 Visit = Callable[[Located], None]
@@ -209,6 +210,7 @@ class _Verifier:
             if known != statement:
                 raise BrokenEvidenceError(f"two heads given disagree about batch {statement.batch}")
             self._report.heads += 1
+            self._report.confirmed = max(self._report.confirmed, statement.batch)
 
     def _check_end(self, segment: StoredSegment, after: Header, size: int) -> None:
         if after.previous_bytes > size:

@@ -177,8 +177,7 @@ def show(directory: Path, crossing: str | None, kind: str | None, last: int | No
         else:
             _print_record(located)
     if crossing is not None and not shown:
-        msg = f"CROSSING: no record of {crossing[:40]!r} in {directory.name}"
-        raise ZoneGateError(Reason.E_CONFIG, msg)
+        raise ZoneGateError(Reason.E_NO_RECORD, f"CROSSING: no record of {crossing[:40]!r} in {directory.name}")
 
 
 @command.command()
@@ -193,7 +192,7 @@ def head(directory: Path, peer: str, out: Path | None) -> None:
     found = _peer_head(directory, peer) if peer else newest_head(directory)
     if found is None:
         what = f"head of {peer[:128]}" if peer else "seal"
-        raise ZoneGateError(Reason.E_CONFIG, f"{directory.name}: there is no {what}")
+        raise ZoneGateError(Reason.E_NO_RECORD, f"{directory.name}: there is no {what}")
     _write(found.to_bytes(), out)
 
 
@@ -239,7 +238,7 @@ def prove(directory: Path, crossing: str, out: Path | None) -> None:
     """
     proofs = prove_crossing(directory, crossing)
     if not proofs:
-        raise ZoneGateError(Reason.E_CONFIG, f"CROSSING: no sealed record of {crossing[:40]!r} in {directory.name}")
+        raise ZoneGateError(Reason.E_NO_RECORD, f"CROSSING: no sealed record of {crossing[:40]!r} in {directory.name}")
     _write(b"\n".join(encode_proof(proof) for proof in proofs), out)
 
 
@@ -350,6 +349,7 @@ def _report(report: Report) -> dict[str, object]:
         "unsealed": report.unsealed,
         "sealed_until": report.sealed_until.isoformat() if report.sealed_until else None,
         "heads": report.heads,
+        "confirmed": report.confirmed,
         "second_opinions": report.second_opinions,
         "orderly": report.orderly,
         "complete_to": report.complete_to,
@@ -369,8 +369,8 @@ def _print_report(report: Report) -> None:
         click.echo(f"second opinion 第二实现  {report.second_opinions} seals agree 签封一致")
     for note in report.notes:
         click.echo(f"note 注意          {note}")
-    zh = "已由所给签封头证实" if report.heads else "不能排除其后被截断"
-    click.echo(f"OK 校验通过        {report.complete_to} / 完整至第 {report.batches} 批，{zh}")
+    zh = f"签封头证实至第 {report.confirmed} 批" if report.heads else "无签封头"
+    click.echo(f"OK 校验通过        {report.complete_to} / 完整至第 {report.batches} 批，{zh}，不能排除其后被截断")
 
 
 def _located(located: Located) -> dict[str, Any]:

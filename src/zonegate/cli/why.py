@@ -43,7 +43,7 @@ def command(crossing: str, directories: tuple[Path, ...], as_json: bool) -> None
     if not seen:
         names = ", ".join(directory.name for directory in directories)
         problem = f"CROSSING: no record of {crossing!r} in {names}; a refusal in a flood is only counted (kind counted)"
-        raise ZoneGateError(Reason.E_CONFIG, problem)
+        raise ZoneGateError(Reason.E_NO_RECORD, problem)
     story = tell(crossing, seen)
     if as_json:
         click.echo(json.dumps(_as_dict(story), ensure_ascii=False, indent=1))

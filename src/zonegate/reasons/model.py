@@ -124,6 +124,7 @@ class Reason(StrEnum):
     # evidence, forward
     E_EVIDENCE = "E_EVIDENCE"
     E_EVIDENCE_BROKEN = "E_EVIDENCE_BROKEN"
+    E_NO_RECORD = "E_NO_RECORD"
     E_UPSTREAM = "E_UPSTREAM"
     E_UPSTREAM_RESET = "E_UPSTREAM_RESET"
     E_DEADLINE = "E_DEADLINE"
