@@ -35,14 +35,15 @@ class Inspectors:
         self._filters = {}
 
     def attach(self, call: Call, plan: Plan) -> None:
-        """Put the filters that the plan's resource demands on both directions of `call`."""
+        """Put the bounds and filters that the plan's resource demands on both directions of `call`."""
         decision = plan.decision
         if decision is None or decision.resource is None or decision.method is None:
             return
+        limit = decision.resource.max_message_bytes
+        call.request_counter.limit = call.response_counter.limit = limit
         if not self.demanded(plan):
             return
         request, response = self._of(decision.resource, decision.method)
-        limit = decision.resource.max_message_bytes
         call.request_filter = MessageStream(request, limit)
         call.response_filter = MessageStream(response, limit)
 

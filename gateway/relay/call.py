@@ -197,8 +197,13 @@ class Call:
             return
         if data:
             self.request_bytes += len(data)
-            self.request_counter.feed(data)
             self.request_digest.update(data)
+            try:
+                self.request_counter.feed(data)
+            except ZoneGateError as error:
+                self.refuse(error.reason, error.detail)
+                self._acknowledge_request()
+                return
         up = self.up
         if up is not None and self.request_filter is None:
             up.http2.send_data(self.up_id, data, end_stream=ended)
@@ -318,14 +323,14 @@ class Call:
 
     def _pass_response(self, data: bytes) -> None:
         self.response_bytes += len(data)
-        self.response_counter.feed(data)
         self.response_digest.update(data)
-        if self.response_filter is not None:
-            try:
+        try:
+            self.response_counter.feed(data)
+            if self.response_filter is not None:
                 data = self.response_filter.feed(data)
-            except ZoneGateError as error:
-                self.abort(error.reason, error.detail)
-                return
+        except ZoneGateError as error:
+            self.abort(error.reason, error.detail)
+            return
         if data:
             self.down.http2.send_data(self.down_id, data, end_stream=False)
             self.relay.touch(self.down)

@@ -6,6 +6,7 @@ from urllib.parse import quote
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
+from zonegate.errors import ZoneGateError
 from zonegate.gateway.http2.headers import Field, literal
 from zonegate.reasons import REGISTRY, Reason
 
@@ -18,12 +19,16 @@ TRAILERS_OK = literal(b"grpc-status", b"0").wire
 
 
 class MessageCounter:
-    """Counts gRPC messages in a stream of DATA bytes, however they are cut, without keeping any."""
+    """Counts gRPC messages in a stream of DATA bytes, however they are cut, without keeping any.
 
-    __slots__ = ("_prefix", "_remaining", "count")
+    A message whose prefix announces more than `limit` bytes is E_MESSAGE_SIZE, before its body has come.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_prefix", "_remaining", "count", "limit")
+
+    def __init__(self, limit: int = (1 << 32) - 1) -> None:
         self.count = 0
+        self.limit = limit
         self._remaining = 0
         self._prefix = b""
 
@@ -31,7 +36,11 @@ class MessageCounter:
         """Count the messages that begin in `data`."""
         size = len(data)
         # The usual unary call: one message, one DATA frame.
-        if not (self._remaining or self._prefix) and int.from_bytes(data[1:5], "big") + PREFIX_BYTES == size:
+        if (
+            not (self._remaining or self._prefix)
+            and int.from_bytes(data[1:5], "big") + PREFIX_BYTES == size
+            and size <= self.limit
+        ):
             self.count += 1
             return
         position = 0
@@ -48,6 +57,9 @@ class MessageCounter:
                 self.count += 1
                 self._remaining = int.from_bytes(self._prefix[1:5], "big")
                 self._prefix = b""
+                if self._remaining > self.limit:
+                    detail = f"message: {self._remaining} bytes announced, {self.limit} are allowed"
+                    raise ZoneGateError(Reason.E_MESSAGE_SIZE, detail)
 
 
 def refusal_details(reason: Reason, detail: str, crossing: str) -> bytes:
