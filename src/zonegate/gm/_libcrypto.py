@@ -8,7 +8,6 @@ default (CR-08). Calls release the GIL and may run in several threads; the error
 import ctypes
 import ctypes.util
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from functools import cache
@@ -125,63 +124,76 @@ def _failed(call: str) -> ZoneGateError:
     return ZoneGateError(Reason.E_INTERNAL, f"libcrypto: {call} failed: {text.value.decode(errors='replace')}")
 
 
+class _Owned:
+    """One object of libcrypto, freed with the last Python reference to it."""
+
+    __slots__ = ("_free", "address")
+
+    def __init__(self, address: int, free: Callable[[int], None]) -> None:
+        self.address = address
+        # Kept here because module globals may be gone when the last object is collected.
+        self._free = free
+
+    def __del__(self) -> None:
+        self._free(self.address)
+
+
 class KeyHandle:
     """One EVP_PKEY, and contexts made ready for its operations.
 
-    A context is used by one thread at a time: `deque.pop` and `append` hand them round. Each context holds its own
-    reference to the key, so closing during a call frees nothing that the call uses.
+    Threads need no lock: a context is in the pool or with one borrower, since `deque.pop` gives it to one only, and
+    whoever holds a reference keeps key and context alive until its call returns, closed or not.
     """
 
-    __slots__ = ("_contexts", "_free_context", "_free_key", "_lock", "_pkey")
+    __slots__ = ("_contexts", "_key")
 
-    def __init__(self, pkey: int) -> None:
-        lib = library()
-        self._pkey: int | None = pkey
-        self._contexts: dict[str, deque[int]] = {}
-        self._lock = threading.Lock()
-        # Kept here because module globals may be gone when the last key is collected.
-        self._free_key: Callable[[int], None] = lib.EVP_PKEY_free
-        self._free_context: Callable[[int], None] = lib.EVP_PKEY_CTX_free
+    def __init__(self, address: int) -> None:
+        self._key: _Owned | None = _Owned(address, library().EVP_PKEY_free)
+        self._contexts: dict[str, deque[_Owned]] = {}
 
-    def borrow(self, operation: str) -> int:
+    def _open_key(self) -> _Owned:
+        key = self._key
+        if key is None:
+            raise ZoneGateError(Reason.E_KEY, "key: it has been closed")
+        return key
+
+    def borrow(self, operation: str) -> _Owned:
         """Return a context initialised for `operation` (sign, verify, encrypt, decrypt); give it back after use."""
         try:
             return self._contexts[operation].pop()
         except (KeyError, IndexError):
             return self._new_context(operation)
 
-    def _new_context(self, operation: str) -> int:
+    def _new_context(self, operation: str) -> _Owned:
         lib = library()
-        with self._lock:
-            if self._pkey is None:
-                raise ZoneGateError(Reason.E_KEY, "key: it has been closed")
-            context: int | None = lib.EVP_PKEY_CTX_new_from_pkey(None, self._pkey, None)
-        if not context:
+        key = self._open_key()
+        address: int | None = lib.EVP_PKEY_CTX_new_from_pkey(None, key.address, None)
+        if not address:
             raise _failed("EVP_PKEY_CTX_new_from_pkey")
-        if getattr(lib, f"EVP_PKEY_{operation}_init")(context) != 1:
-            error = _failed(f"EVP_PKEY_{operation}_init")
-            self._free_context(context)
-            raise error
+        context = _Owned(address, lib.EVP_PKEY_CTX_free)
+        if getattr(lib, f"EVP_PKEY_{operation}_init")(address) != 1:
+            raise _failed(f"EVP_PKEY_{operation}_init")
         return context
 
-    def give_back(self, operation: str, context: int) -> None:
-        """Keep the context for the next call, or free it."""
-        with self._lock:
+    def give_back(self, operation: str, context: _Owned) -> None:
+        """Keep the context for the next call, unless the key is closed or enough are there."""
+        pool = self._contexts.get(operation)
+        if pool is None:
             pool = self._contexts.setdefault(operation, deque())
-            if self._pkey is not None and len(pool) < _POOLED_CONTEXTS:
-                pool.append(context)
-                return
-        self._free_context(context)
+        if len(pool) < _POOLED_CONTEXTS:
+            pool.append(context)
+        # After the append, so that whichever of this and `close` comes last empties the pool.
+        if self._key is None:
+            pool.clear()
 
     def private_scalar(self) -> bytes:
         """Return d as 32 bytes; the caller keeps it no longer than it must."""
         lib = library()
+        lib.ERR_clear_error()
+        key = self._open_key()
         number = _pointer()
-        with self._lock:
-            if self._pkey is None:
-                raise ZoneGateError(Reason.E_KEY, "key: it has been closed")
-            if lib.EVP_PKEY_get_bn_param(self._pkey, b"priv", ctypes.byref(number)) != 1:
-                raise _failed("EVP_PKEY_get_bn_param")
+        if lib.EVP_PKEY_get_bn_param(key.address, b"priv", ctypes.byref(number)) != 1:
+            raise _failed("EVP_PKEY_get_bn_param")
         buffer = ctypes.create_string_buffer(32)
         try:
             if lib.BN_bn2binpad(number, buffer, 32) != 32:
@@ -194,29 +206,20 @@ class KeyHandle:
     def public_point(self) -> bytes:
         """Return the encoded public point."""
         lib = library()
+        lib.ERR_clear_error()
+        key = self._open_key()
         buffer = ctypes.create_string_buffer(80)
         length = _size()
-        with self._lock:
-            if self._pkey is None:
-                raise ZoneGateError(Reason.E_KEY, "key: it has been closed")
-            name = b"encoded-pub-key"
-            if lib.EVP_PKEY_get_octet_string_param(self._pkey, name, buffer, 80, ctypes.byref(length)) != 1:
-                raise _failed("EVP_PKEY_get_octet_string_param")
+        name = b"encoded-pub-key"
+        if lib.EVP_PKEY_get_octet_string_param(key.address, name, buffer, 80, ctypes.byref(length)) != 1:
+            raise _failed("EVP_PKEY_get_octet_string_param")
         return buffer.raw[: length.value]
 
     def close(self) -> None:
-        """Free the key; libcrypto cleanses its memory with the last reference."""
-        with self._lock:
-            pkey, self._pkey = self._pkey, None
-            contexts = [context for pool in self._contexts.values() for context in pool]
-            self._contexts.clear()
-        for context in contexts:
-            self._free_context(context)
-        if pkey is not None:
-            self._free_key(pkey)
-
-    def __del__(self) -> None:
-        self.close()
+        """Let go of the key: libcrypto cleanses its memory with the last call that still uses it."""
+        self._key = None
+        for pool in tuple(self._contexts.values()):
+            pool.clear()
 
 
 def _from_params(selection: int, params: Any) -> KeyHandle:
@@ -321,7 +324,7 @@ def sign(key: KeyHandle, digest: bytes) -> bytes:
     buffer = ctypes.create_string_buffer(_SIGNATURE_BUFFER)
     length = _size(_SIGNATURE_BUFFER)
     try:
-        if lib.EVP_PKEY_sign(context, buffer, ctypes.byref(length), digest, len(digest)) != 1:
+        if lib.EVP_PKEY_sign(context.address, buffer, ctypes.byref(length), digest, len(digest)) != 1:
             raise _failed("EVP_PKEY_sign")
     finally:
         key.give_back("sign", context)
@@ -334,7 +337,7 @@ def verify(key: KeyHandle, signature: bytes, digest: bytes) -> bool:
     lib.ERR_clear_error()
     context = key.borrow("verify")
     try:
-        result = lib.EVP_PKEY_verify(context, signature, len(signature), digest, len(digest))
+        result = lib.EVP_PKEY_verify(context.address, signature, len(signature), digest, len(digest))
     finally:
         key.give_back("verify", context)
     if result < 0:
@@ -352,7 +355,7 @@ def encrypt(key: KeyHandle, plaintext: bytes) -> bytes:
     buffer = ctypes.create_string_buffer(limit)
     length = _size(limit)
     try:
-        if lib.EVP_PKEY_encrypt(context, buffer, ctypes.byref(length), plaintext, len(plaintext)) != 1:
+        if lib.EVP_PKEY_encrypt(context.address, buffer, ctypes.byref(length), plaintext, len(plaintext)) != 1:
             raise _failed("EVP_PKEY_encrypt")
     finally:
         key.give_back("encrypt", context)
@@ -368,10 +371,10 @@ def decrypt(key: KeyHandle, ciphertext: bytes) -> bytes | None:
     buffer = ctypes.create_string_buffer(limit)
     length = _size(limit)
     try:
-        if lib.EVP_PKEY_decrypt(context, buffer, ctypes.byref(length), ciphertext, limit) != 1:
+        if lib.EVP_PKEY_decrypt(context.address, buffer, ctypes.byref(length), ciphertext, limit) != 1:
             lib.ERR_clear_error()
             return None
-        return buffer.raw[: length.value]
+        return ctypes.string_at(buffer, length.value)
     finally:
         key.give_back("decrypt", context)
         ctypes.memset(buffer, 0, limit)
