@@ -1,6 +1,7 @@
 """The issuing cycle: serials, duplicate keys, crash between reservation and signature, output check (CE-07, CA-03)."""
 
 import json
+import signal
 import subprocess
 import sys
 import textwrap
@@ -222,7 +223,39 @@ def test_an_expired_sub_ca_issues_nothing(own_net: TestNet) -> None:
     assert refused.value.reason is Reason.E_VALIDITY
 
 
-# --- two processes
+# --- other processes
+
+KILLED_PROGRAM = textwrap.dedent(
+    """
+    import os, signal, sys
+    from pathlib import Path
+    from zonegate.ca.authority import Authority
+    from zonegate.ca.ceremony import open_ca
+    from zonegate.clock import SystemClock
+    from zonegate.pki.certificate import Profile
+
+    class Killed:
+        def sign(self, key, message, *, signer_id):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    opened = open_ca(Path(sys.argv[1]), clock=SystemClock())
+    authority = Authority(opened.settings, opened.ledger, Killed(), opened.publication, SystemClock())
+    authority.issue(sys.stdin.buffer.read(), Profile.SYSTEM, actor="killed")
+    """
+)
+
+
+def test_kill_9_while_signing_leaves_a_reserved_row(real_time_ca: Path) -> None:
+    identity = Identity(Net.EXTRA, ORGAN, "killed")
+    request = build_request(PrivateKey.generate(), SubjectName("测试单位", "killed"), identity)
+    command = [sys.executable, "-c", KILLED_PROGRAM, str(real_time_ca / "ca")]
+    assert subprocess.run(command, input=request, check=False).returncode == -signal.SIGKILL
+    ledger = Ledger.open(real_time_ca / "ca" / "ledger.sqlite", Net.EXTRA)
+    assert [row.state for row in ledger.rows()] == ["issued", "issued", "reserved"]
+    assert ledger.rows()[-1].reservation.identity == str(identity)
+    assert first_broken(ledger.audit_rows()) is None
+    ledger.close()
+
 
 ISSUER_PROGRAM = textwrap.dedent(
     """
