@@ -1,10 +1,12 @@
 """Each operation against implementations that share no code with ours: our plain-Python reference, gmssl, openssl.
 
 gmssl's traps (crypto-facts section 2) shape this file: it may return None from sign, never compares C3, and takes
-nonces from `random`; so it signs with a nonce that we pass, and its decryption is compared with ours only on text
-that is right.
+nonces from `random`, and strips every leading 0 and 4 of an X that begins with 04; so it signs with a nonce that we
+pass, is handed its public key again, and its decryption is compared with ours only on text that is right.
 """
 
+import ctypes
+import ctypes.util
 import secrets
 import shutil
 import subprocess
@@ -34,7 +36,9 @@ def affine(key: sm2.PublicKey) -> tuple[int, int]:
 
 
 def theirs(d: int, key: sm2.PublicKey) -> gmssl_sm2.CryptSM2:
-    return gmssl_sm2.CryptSM2(private_key=f"{d:064x}", public_key=key.point[1:].hex(), mode=1, asn1=False)
+    other = gmssl_sm2.CryptSM2(private_key=f"{d:064x}", public_key=key.point[1:].hex(), mode=1, asn1=False)
+    other.public_key = key.point[1:].hex()
+    return other
 
 
 # --- our reference
@@ -162,6 +166,64 @@ def test_gmssl_sm4_cbc(key: bytes, iv: bytes, text: bytes) -> None:
         output += chained
     assert sm4.cbc_encrypt(key, iv, text) == output
     assert sm4.cbc_decrypt(key, iv, output) == text
+
+
+# --- libcrypto's own way: a signer id, and Z inside the library
+
+
+class WithId:
+    """EVP_DigestSign and EVP_DigestVerify with EVP_PKEY_CTX_set1_id, which production code does without."""
+
+    def __init__(self, key: sm2.PrivateKey) -> None:
+        self.lib = lib = ctypes.CDLL(ctypes.util.find_library("crypto"))
+        pointer = ctypes.c_void_p
+        for name in ("d2i_AutoPrivateKey", "EVP_PKEY_CTX_new", "EVP_MD_CTX_new", "EVP_get_digestbyname"):
+            getattr(lib, name).restype = pointer
+        source = key.to_pkcs8()
+        at = ctypes.c_char_p(source)
+        self.pkey = pointer(lib.d2i_AutoPrivateKey(None, ctypes.byref(at), ctypes.c_long(len(source))))
+        self.sm3 = pointer(lib.EVP_get_digestbyname(b"SM3"))
+
+    def started(self, how: str, signer_id: bytes) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
+        context = ctypes.c_void_p(self.lib.EVP_PKEY_CTX_new(self.pkey, None))
+        assert self.lib.EVP_PKEY_CTX_set1_id(context, signer_id, len(signer_id)) == 1
+        running = ctypes.c_void_p(self.lib.EVP_MD_CTX_new())
+        self.lib.EVP_MD_CTX_set_pkey_ctx(running, context)
+        assert getattr(self.lib, f"EVP_Digest{how}Init")(running, None, self.sm3, None, self.pkey) == 1
+        return running, context
+
+    def freed(self, running: ctypes.c_void_p, context: ctypes.c_void_p) -> None:
+        self.lib.EVP_MD_CTX_free(running)
+        self.lib.EVP_PKEY_CTX_free(context)
+
+    def sign(self, message: bytes, signer_id: bytes) -> bytes:
+        objects = self.started("Sign", signer_id)
+        length = ctypes.c_size_t(100)
+        buffer = ctypes.create_string_buffer(100)
+        size = ctypes.c_size_t(len(message))
+        assert self.lib.EVP_DigestSign(objects[0], buffer, ctypes.byref(length), message, size) == 1
+        self.freed(*objects)
+        return buffer.raw[: length.value]
+
+    def verifies(self, signature: bytes, message: bytes, signer_id: bytes) -> bool:
+        objects = self.started("Verify", signer_id)
+        sizes = ctypes.c_size_t(len(signature)), ctypes.c_size_t(len(message))
+        result = self.lib.EVP_DigestVerify(objects[0], signature, sizes[0], message, sizes[1])
+        self.freed(*objects)
+        return bool(result == 1)
+
+
+@pytest.mark.req("CR-03", "CR-06", "CR-08")
+@pytest.mark.parametrize("signer_id", [sm2.CERT_ID, sm2.TLS_ID, b"zonegate"])
+def test_our_digest_is_the_one_libcrypto_makes_of_the_id(signer_id: bytes) -> None:
+    key = sm2.PrivateKey.generate()
+    other = WithId(key)
+    for size in (0, 1, 55, 56, 64, 1000):
+        message = secrets.token_bytes(size)
+        key.public_key.verify(other.sign(message, signer_id), message, signer_id=signer_id)
+        assert other.verifies(key.sign(message, signer_id=signer_id), message, signer_id)
+        assert not other.verifies(key.sign(message, signer_id=b"other"), message, signer_id)
+    other.lib.EVP_PKEY_free(other.pkey)
 
 
 # --- the system's openssl command

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import sm2_reference as reference
+from support.contract import value_or_refusal
 from support.vectors import EXAMPLE_D, EXAMPLE_POINT, SM, octets
 from zonegate.errors import ZoneGateError
 from zonegate.gm import _libcrypto, curve, der, sm2
@@ -176,6 +177,28 @@ def test_pkcs8_refused(source: bytes, reason: Reason, words: str) -> None:
     assert caught.value.reason is reason
     assert words in caught.value.detail
     assert SM["sm2"]["d"].lower() not in str(caught.value).lower()
+
+
+REFUSED = (Reason.E_DER, Reason.E_KEY)
+
+
+@given(st.binary(max_size=150))
+@settings(max_examples=200)
+def test_any_bytes_are_a_key_or_refused(source: bytes) -> None:
+    for each in (source, der.sequence(source), der.sequence(ALGORITHM, source), der.sequence(source, POINT)):
+        public = value_or_refusal(sm2.PublicKey.from_spki, each, *REFUSED)
+        assert public is None or public.spki == each
+        value_or_refusal(sm2.PrivateKey.from_pkcs8, each, *REFUSED)
+
+
+@given(at=st.integers(0, len(pkcs8()) - 1), piece=st.binary(max_size=4), drop=st.integers(0, 4))
+@settings(max_examples=200, deadline=None)
+def test_a_changed_piece_gives_another_key_or_a_refusal(at: int, piece: bytes, drop: int) -> None:
+    full = octets(SM["sm2"]["pkcs8"])
+    value_or_refusal(sm2.PrivateKey.from_pkcs8, full[:at] + piece + full[at + drop :], *REFUSED)
+    spki = octets(SM["sm2"]["spki"])
+    found = value_or_refusal(sm2.PublicKey.from_spki, spki[:at] + piece + spki[at + drop :], *REFUSED)
+    assert found is None or found.point == EXAMPLE_POINT
 
 
 @pytest.mark.req("CR-10")
