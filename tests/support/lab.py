@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from support.pki import IssuedCredential, make_net
 from zonegate.clock import SystemClock
@@ -433,3 +435,12 @@ def _key_pair(credential: IssuedCredential) -> str:
 
 
 METADATA = (("zg-purpose", PURPOSE),)
+
+
+def refusal(error: grpc.RpcError) -> tuple[str, str, str]:
+    """Return (gRPC code, reason, crossing) as a stock client reads them from `google.rpc.Status`."""
+    status = rpc_status.from_call(error)
+    assert status is not None, error
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return error.code().name, info.reason, info.metadata["crossing"]
