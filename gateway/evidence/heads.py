@@ -38,11 +38,11 @@ def check_signer(
     if leaf.profile is not Profile.EVIDENCE:
         problem = f"certificate: {leaf.subject} is of profile {leaf.profile or 'none'}, evidence is needed"
         raise ZoneGateError(Reason.E_CERT_USAGE, problem)
+    verify_path(leaf, certificates[1:], anchors, now=at, signatures=signatures)
     holder = leaf.identity
     if holder is None or not gateway.startswith(f"spiffe://{holder.net}/{holder.organ}/"):
         problem = f"certificate: {leaf.subject} is of {holder or 'nobody'}, the evidence of {gateway}"
         raise ZoneGateError(Reason.E_IDENTITY, problem)
-    verify_path(leaf, certificates[1:], anchors, now=at, signatures=signatures)
 
 
 def check_signature(text: str, statement: Statement, signature: bytes, leaf: Certificate) -> None:

@@ -18,9 +18,11 @@ _SUSPECT = re.compile(
 )
 _OTHER_DIGIT = re.compile(r"[^\D0-9]")
 _BIRTH = rf"(?:0[1-9]|1[0-2]){_G}(?:0[1-9]|[12]\d|3[01])"
+# 18 digits, or 17 and X: also inside a longer run of digits.
+_WHOLE = rf"[1-9]\d{{5}}{_G}(?:18|19|20)\d{{2}}{_G}{_BIRTH}{_G}\d{{3}}{_G}[0-9Xx]"
+_CITIZEN = re.compile(rf"(?P<citizen>{_WHOLE})")
 _NUMBERS = re.compile(
-    # 18 digits, or 17 and X: also inside a longer run of digits
-    rf"(?=\d)(?:(?P<citizen>[1-9]\d{{5}}{_G}(?:18|19|20)\d{{2}}{_G}{_BIRTH}{_G}\d{{3}}{_G}[0-9Xx]"
+    rf"(?=\d)(?:(?P<citizen>{_WHOLE}"
     # one character forgotten
     rf"|(?<!\d)[1-9]\d{{5}}{_G}(?:18|19|20)\d{{2}}{_G}{_BIRTH}{_G}\d{{3}}(?!\d)"
     # the old form of 15 digits
@@ -64,7 +66,8 @@ def _mask(match: re.Match[str]) -> str:
         return f"{plain[0]}{'*' * (len(plain) - 2)}{plain[-1]}"
     if kind == "mobile":
         return f"{plain[-11:-8]}****{plain[-4:]}"
-    return f"{'*' * (len(plain) - 4)}{plain[-4:]}" if _luhn(plain) else found
+    # What is no card may still hold a citizen number behind its first digits.
+    return f"{'*' * (len(plain) - 4)}{plain[-4:]}" if _luhn(plain) else _CITIZEN.sub(_mask, found)
 
 
 def _luhn(digits: str) -> bool:

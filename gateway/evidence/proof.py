@@ -78,7 +78,7 @@ def check_proof(data: bytes, anchors: TrustAnchors) -> tuple[AnyRecord, Statemen
     try:
         proof = _decoder.decode(data)
         payload = proof.record.encode()
-    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise BrokenEvidenceError(f"proof: {str(exc)[:200]}") from exc
     if proof.type & 0x7F != EntryType.RECORD:
         raise BrokenEvidenceError(f"proof: the entry is of type {proof.type & 0x7F}, a record is expected")

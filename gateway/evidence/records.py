@@ -362,7 +362,7 @@ def decode(payload: bytes) -> AnyRecord:
     """Return the record in `payload`; `ZoneGateError(E_EVIDENCE_BROKEN)` says which field is wrong."""
     try:
         return _decoder.decode(payload)
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, f"record: {str(exc)[:200]}") from exc
 
 

@@ -153,7 +153,7 @@ def read_statement(text: str) -> Statement:
     """Return the statement in `text`; `E_EVIDENCE_BROKEN` says what is wrong."""
     try:
         statement = _statement_decoder.decode(text)
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, f"seal statement: {str(exc)[:200]}") from exc
     if not 0 <= statement.last - statement.first < BATCH_LIMIT:
         problem = f"batch of records {statement.first} to {statement.last}, at most {BATCH_LIMIT} are allowed"
@@ -165,7 +165,7 @@ def read_seal(payload: bytes) -> tuple[Seal, Statement]:
     """Return the seal in `payload` and its statement; `E_EVIDENCE_BROKEN` says what is wrong."""
     try:
         seal = _seal_decoder.decode(payload)
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, f"seal: {str(exc)[:200]}") from exc
     return seal, read_statement(seal.statement)
 
@@ -176,7 +176,7 @@ def read_head(data: bytes) -> tuple[SignedHead, Statement]:
         raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, f"head: is {len(data)} bytes, at most {HEAD_LIMIT_BYTES}")
     try:
         head = _head_decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, f"head: {str(exc)[:200]}") from exc
     return head, head.read()
 

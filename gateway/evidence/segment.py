@@ -174,7 +174,7 @@ def read_header(data: bytes, *, file: str = "") -> tuple[Header, Entry]:
         raise BrokenEvidenceError("does not begin with a header", file=file, offset=entry.offset)
     try:
         header = _header_decoder.decode(entry.payload)
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise BrokenEvidenceError(f"header: {str(exc)[:200]}", file=file, offset=entry.offset) from exc
     if header.format != FORMAT:
         raise BrokenEvidenceError(f"header: format is {header.format}, this version reads {FORMAT}", file=file)
@@ -228,13 +228,34 @@ def may_be_torn(data: bytes, offset: int) -> bool:
     A group is written only after the one before it is durable. So if any later entry still verifies against the
     chain hash in front of it and starts a group, the broken one was durable once and has been damaged since.
     """
+    if _followed_by_group(data, offset):
+        return False
     for match in _ENTRY_START.finditer(data, offset + 1):
         at = match.start()
-        length, byte = _PREFIX.unpack_from(data, at)
-        body = at + _PREFIX.size
-        end = body + length + HASH_BYTES
-        if not byte & GROUP_START or end > len(data):
-            continue
-        if chain_hash(data[at - HASH_BYTES : at], byte, data[body : body + length]) == data[body + length : end]:
+        if _starts_group(data, at, data[at - HASH_BYTES : at]):
             return False
     return True
+
+
+def _followed_by_group(data: bytes, offset: int) -> bool:
+    """Whether the entry at `offset` is broken in its own chain hash only, and a group follows on what it should be."""
+    if len(data) - offset < OVERHEAD_BYTES:
+        return False
+    length, byte = _PREFIX.unpack_from(data, offset)
+    body = offset + _PREFIX.size
+    end = body + length + HASH_BYTES
+    if end > len(data) or length > PAYLOAD_LIMIT_BYTES:
+        return False
+    expected = chain_hash(data[offset - HASH_BYTES : offset], byte, data[body : body + length])
+    return _starts_group(data, end, expected)
+
+
+def _starts_group(data: bytes, at: int, previous: bytes) -> bool:
+    if len(data) - at < OVERHEAD_BYTES:
+        return False
+    length, byte = _PREFIX.unpack_from(data, at)
+    body = at + _PREFIX.size
+    end = body + length + HASH_BYTES
+    if not byte & GROUP_START or end > len(data):
+        return False
+    return chain_hash(previous, byte, data[body : body + length]) == data[body + length : end]

@@ -136,11 +136,11 @@ class _Verifier:
         data = segment.read()
         header, entry = read_header(data, file=segment.name)
         self._check_header(segment, header)
-        end = len(data)
-        if following is not None:
+        end, after = len(data), None
+        # Where the next one is missing, that is found when the one after it is taken.
+        if following is not None and following.number == segment.number + 1:
             after, _ = read_header(following.read_start(), file=following.name)
-            end = after.previous_bytes
-            self._check_end(segment, after, len(data))
+            end = min(after.previous_bytes, len(data))
         last = entry
         for found in self._intact(segment.name, data, entry, end, is_last=following is None):
             if found.type is EntryType.RECORD:
@@ -148,6 +148,8 @@ class _Verifier:
             else:
                 self._take_seal(segment.name, found)
             last = found
+        if after is not None:
+            self._check_end(segment, after, len(data))
         self._chain = last.chain
         self._report.segments += 1
 
@@ -219,7 +221,8 @@ class _Verifier:
         left = size - after.previous_bytes
         if not left:
             return
-        if after.why not in _MAY_LEAVE_BYTES:
+        # A process that wrote its stop record wrote nothing after it.
+        if self._report.orderly or after.why not in _MAY_LEAVE_BYTES:
             raise BrokenEvidenceError(f"has {left} bytes behind its end", file=segment.name)
         self._report.notes.append(f"{segment.name}: {left} bytes at the end were never acknowledged ({after.why})")
 
@@ -304,25 +307,26 @@ class _Verifier:
             if found != wanted:
                 problem = f"seal of batch {statement.batch}: {name} is {found}, expected is {wanted}"
                 raise BrokenEvidenceError(problem, file=file, index=expected, kind="seal")
-        if statement.last >= self._index:
-            problem = f"seal of batch {statement.batch}: covers records to {statement.last}, there are {self._index}"
-            raise BrokenEvidenceError(problem, file=file, index=self._index, kind="seal")
         batch = self._unsealed[: statement.last - statement.first + 1]
         chains = [pending.chain for pending in batch]
-        if merkle_root(chains).hex() != statement.root or chains[-1].hex() != statement.chain_hash:
-            among = f"records {statement.first} to {statement.last}"
-            problem = f"is not what batch {statement.batch} sealed: of {among} one was edited, removed or moved"
-            raise batch[_first_difference(hints_of(chains), seal.hints)].broken(problem)
+        whole = statement.last < self._index
+        if whole and merkle_root(chains).hex() == statement.root and chains[-1].hex() == statement.chain_hash:
+            return
+        among = f"records {statement.first} to {statement.last}"
+        problem = f"is not what batch {statement.batch} sealed: of {among} one was edited, removed or moved"
+        place = _first_difference(hints_of(chains), seal.hints)
+        if place is None and not whole:
+            problem = f"is missing: batch {statement.batch} sealed {among}, there are {self._index}"
+            raise BrokenEvidenceError(problem, file=file, index=self._index)
+        raise batch[place or 0].broken(problem)
 
 
-def _first_difference(found: str, wanted: str) -> int:
-    """Return the place of the first record whose hint differs; 0 where the hints do not tell."""
-    places = len(found) // HINT_CHARS
-    for place in range(places):
-        at = place * HINT_CHARS
+def _first_difference(found: str, wanted: str) -> int | None:
+    """Return the place of the first record whose hint differs, None where the hints do not tell."""
+    for at in range(0, len(found), HINT_CHARS):
         if found[at : at + HINT_CHARS] != wanted[at : at + HINT_CHARS]:
-            return place
-    return 0
+            return at // HINT_CHARS
+    return None
 
 
 def _guess(data: bytes, offset: int) -> tuple[str, str]:

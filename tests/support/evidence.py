@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+
 from support.pki import ORGAN, TestNet, make_net
 from zonegate.clock import Clock, SystemClock
 from zonegate.errors import ZoneGateError
@@ -142,7 +143,7 @@ def write_chain(
         log = open_log(directory, signer, loop, gateway=gateway, limits=limits or EvidenceLimits(seal_seconds=0.002))
         for batch in batches:
             assert await written(log, *batch) == [None] * len(batch)
-            while log.stats.unsealed:  # noqa: ASYNC110 - waits on an answer of the sealer's thread
+            while log.stats.unsealed:
                 await asyncio.sleep(0.001)
         log.close()
 
