@@ -47,7 +47,8 @@ def masked(text: str, limit: int) -> str:
     if not text.isprintable():
         text = "".join(char if char.isprintable() else "?" for char in text)
     if _SUSPECT.search(text) is not None:
-        text = _NUMBERS.sub(_mask, _ascii_digits(text))
+        # Whole citizen numbers first: nothing else may take their first digits away.
+        text = _NUMBERS.sub(_mask, _CITIZEN.sub(_mask, _ascii_digits(text)))
     return text if len(text) <= limit else text[: limit - 1] + CUT
 
 
@@ -66,8 +67,7 @@ def _mask(match: re.Match[str]) -> str:
         return f"{plain[0]}{'*' * (len(plain) - 2)}{plain[-1]}"
     if kind == "mobile":
         return f"{plain[-11:-8]}****{plain[-4:]}"
-    # What is no card may still hold a citizen number behind its first digits.
-    return f"{'*' * (len(plain) - 4)}{plain[-4:]}" if _luhn(plain) else _CITIZEN.sub(_mask, found)
+    return f"{'*' * (len(plain) - 4)}{plain[-4:]}" if _luhn(plain) else found
 
 
 def _luhn(digits: str) -> bool:
