@@ -49,8 +49,9 @@ lock: $(VENV)/.installed ## choose the newest versions that pyproject.toml allow
 	sh tools/lock.sh
 
 stress: $(VENV)/.tools ## long runs; writes docs/stress.md
-	$(BIN)/pytest -q -m stress -n 0 --junitxml out/stress.xml -o junit_family=xunit1
-	$(PYTHON) tools/stress_report.py out/stress.xml docs/stress.md
+	@mkdir -p out
+	$(BIN)/pytest -q -m stress -n 0 --junitxml out/stress.xml; status=$$?; \
+	$(PYTHON) tools/stress_report.py out/stress.xml docs/stress.md; exit $$status
 
 bench: $(VENV)/.tools ## measure: CPU per crossing beside Envoy, SM2 beside openssl; writes docs/bench.md
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-bench.lock
