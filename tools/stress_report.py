@@ -18,7 +18,8 @@ def row(case: ET.Element) -> str:
     for kind, word in (("failure", "FAILED"), ("error", "FAILED"), ("skipped", "not run")):
         found = case.find(kind)
         if found is not None:
-            ended = f"{word}: {(found.get('message') or '').splitlines()[0][:200]}"
+            message = (found.get("message") or "no message").splitlines()[0][:200]
+            ended = f"{word}: {message.removeprefix('not run: ')}"
     figures = "; ".join(f"{item.get('name')} {item.get('value')}" for item in case.iter("property"))
     return f"| {case.get('name')} | {ended} | {float(case.get('time') or 0):.0f} s | {figures} |"
 
