@@ -84,7 +84,7 @@ def _check_labels(findings: Findings, part: MethodPart, located: Located, index:
 def _shapes(
     findings: Findings, document: ResourceDocument, located: Located, around: Surroundings
 ) -> Mapping[str, Shape] | None:
-    """Return the forms in the resource's descriptor, or None without one (or with a bad one)."""
+    """Return the forms in the resource's descriptor, None without one, nothing for one that cannot be read."""
     if document.inspection is Inspection.NONE and around.net is Net.INTRA:
         findings.add(located, "in the intranet every message is decoded: schema is needed (XZ-02)", "inspection")
     if document.descriptor is None:
@@ -94,12 +94,12 @@ def _shapes(
     raw = around.attachments.get(document.descriptor)
     if raw is None:
         findings.add(located, f"{document.descriptor} is not there", "descriptor")
-        return None
+        return {}
     try:
         return read_descriptor(raw)
     except ValueError as exc:
         findings.add(located, f"{document.descriptor} {exc}", "descriptor")
-        return None
+        return {}
 
 
 def _method(
@@ -108,15 +108,12 @@ def _method(
     written = Shape(part.request_type, part.response_type, bool(part.client_streaming), bool(part.server_streaming))
     shape = written if shapes is None else shapes.get(part.path)
     if shape is None:
-        findings.add(located, f"{part.path} is not in the descriptor", "methods", index, "path")
+        # An empty descriptor is one that could not be read, which has been said.
+        if shapes:
+            findings.add(located, f"{part.path} is not in the descriptor", "methods", index, "path")
         shape = written
-    _check_shape(findings, part, located, index, shape)
-    if part.one_way:
-        if shape.client_streaming or shape.server_streaming:
-            findings.add(located, "a one-way method is unary", "methods", index, "oneWay")
-        if shape.response_type not in RECEIPT_TYPES:
-            message = f"the responseType of a one-way method is {' or '.join(sorted(RECEIPT_TYPES))}"
-            findings.add(located, message, "methods", index, "oneWay")
+    else:
+        _check_shape(findings, part, located, index, shape)
     return Method(
         path=part.path,
         request_label=part.request,
@@ -130,7 +127,7 @@ def _method(
 
 
 def _check_shape(findings: Findings, part: MethodPart, located: Located, index: int, shape: Shape) -> None:
-    """Where a document repeats what the descriptor says, both must say the same."""
+    # Where a document repeats what the descriptor says, both must say the same.
     pairs = (
         ("requestType", part.request_type or None, shape.request_type),
         ("responseType", part.response_type or None, shape.response_type),
@@ -139,10 +136,10 @@ def _check_shape(findings: Findings, part: MethodPart, located: Located, index: 
     )
     for key, said, found in pairs:
         if said is not None and said != found:
-            findings.add(
-                located,
-                f"the descriptor says {str(found).lower() if isinstance(found, bool) else found}",
-                "methods",
-                index,
-                key,
-            )
+            word = str(found).lower() if isinstance(found, bool) else found
+            findings.add(located, f"the descriptor says {word}", "methods", index, key)
+    if part.one_way and (shape.client_streaming or shape.server_streaming):
+        findings.add(located, "a one-way method is unary", "methods", index, "oneWay")
+    if part.one_way and shape.response_type not in RECEIPT_TYPES:
+        message = f"the responseType of a one-way method is {' or '.join(sorted(RECEIPT_TYPES))}"
+        findings.add(located, message, "methods", index, "oneWay")

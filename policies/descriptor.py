@@ -11,6 +11,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
 DESCRIPTOR_MAX_BYTES = 4 << 20
+FILES_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,8 @@ def read_descriptor(raw: bytes) -> Mapping[str, Shape]:
     except (DecodeError, RecursionError) as exc:
         msg = "is not a serialized FileDescriptorSet"
         raise ValueError(msg) from exc
-    # A pool of its own refuses missing imports, doubled names and wrong references, which a decoder would meet later.
-    pool = DescriptorPool()
-    try:
-        for file in files.file:
-            pool.AddSerializedFile(file.SerializeToString())
-            pool.FindFileByName(file.name)
-    except (TypeError, KeyError, ValueError) as exc:
-        msg = "does not hold together: make it with `protoc --include_imports --descriptor_set_out`"
-        raise ValueError(msg) from exc
-    return {
+    _check_whole(files)
+    shapes = {
         f"/{file.package + '.' if file.package else ''}{service.name}/{method.name}": Shape(
             method.input_type.removeprefix("."),
             method.output_type.removeprefix("."),
@@ -54,3 +47,31 @@ def read_descriptor(raw: bytes) -> Mapping[str, Shape]:
         for service in file.service
         for method in service.method
     }
+    if not shapes:
+        msg = "holds no service"
+        raise ValueError(msg)
+    return shapes
+
+
+def _check_whole(files: FileDescriptorSet) -> None:
+    """A pool of its own refuses missing imports, doubled names and wrong references before a decoder meets them."""
+    if len(files.file) > FILES_MAX:
+        msg = f"holds {len(files.file)} files, at most {FILES_MAX} are allowed"
+        raise ValueError(msg)
+    pool = DescriptorPool()
+    waiting = list(files.file)
+    added: set[str] = set()
+    try:
+        # Imports go in first, in whichever order the set has them.
+        while ready := [file for file in waiting if added.issuperset(file.dependency)]:
+            for file in ready:
+                pool.AddSerializedFile(file.SerializeToString())
+                pool.FindFileByName(file.name)
+            added.update(file.name for file in ready)
+            waiting = [file for file in waiting if file.name not in added]
+    except (TypeError, KeyError, ValueError) as exc:
+        msg = "does not hold together: a name is doubled or refers to nothing"
+        raise ValueError(msg) from exc
+    if waiting:
+        msg = "lacks an import: make it with `protoc --include_imports --descriptor_set_out`"
+        raise ValueError(msg)
