@@ -122,18 +122,21 @@ class GatewayHandler:
         """Keep what is known of the peer, or show it the door: the policy must know it for this gateway's zone."""
         peer = down.channel.peer
         try:
-            down.context = self._admit(peer)
+            place = admit_peer(self.policy, peer, own_zone=self.zone)
         except ZoneGateError as error:
-            self.recorder.metrics.handshake_refused(error.reason)
+            self.recorder.peer_refused(error.reason)
             down.abort(error.reason)
+            return
+        known = down.context
+        if isinstance(known, PeerContext):
+            # Admitted anew under another policy; the tickets that the connection has carried stay known.
+            known.zone = place.zone
+        else:
+            down.context = PeerContext(peer, str(peer.identity), place.zone, peer.profile is Profile.GATEWAY)
 
     def check_peer(self, peer: Peer) -> None:
         """Refuse a peer in its handshake already, when the policy does not know it for this gateway; only reads."""
         admit_peer(self.policy, peer, own_zone=self.zone)
-
-    def _admit(self, peer: Peer) -> PeerContext:
-        place = admit_peer(self.policy, peer, own_zone=self.zone)
-        return PeerContext(peer, str(peer.identity), place.zone, peer.profile is Profile.GATEWAY)
 
     def closed(self, down: Downstream) -> None:
         """Forget the peer."""

@@ -97,6 +97,11 @@ class Recorder:
         self.clock = clock
         self.basis = basis
 
+    def peer_refused(self, reason: Reason) -> None:
+        """Count a connection that was refused or ended before any call of its; counter and evidence alike."""
+        self.metrics.handshake_refused(reason)
+        self.log.count(records.Counted.HANDSHAKE, reason)
+
     def decided(self, call: Call, plan: Plan, on_durable: Callable[[ZoneGateError | None], None]) -> None:
         """Record that `call` is allowed by `plan`; `on_durable` is called when the record is on disk, or cannot be."""
 

@@ -328,13 +328,11 @@ class Gateway:
 
     def _handshake_refused(self, reason: Reason, address: str, detail: str) -> None:
         del address, detail  # an address is a stranger's, a detail may quote what a stranger sent: counted, not kept
-        self.metrics.handshake_refused(reason)
-        self.log.count(records.Counted.HANDSHAKE, reason)
+        self.recorder.peer_refused(reason)
 
     def _protocol_error(self, reason: Reason, detail: str) -> None:
         complain("HTTP/2 connection ended", reason, detail)
-        self.metrics.handshake_refused(reason)
-        self.log.count(records.Counted.ADMISSION, reason)
+        self.recorder.peer_refused(reason)
 
     def _status_changed(self, revoked: frozenset[CertificateKey]) -> None:
         self.recorder.basis = self._basis()
