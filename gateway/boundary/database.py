@@ -67,6 +67,10 @@ class Database:
         with self._translated():
             return self._connection.execute(query, parameters).fetchall()
 
+    def checkpoint(self) -> None:
+        """Move everything from the write-ahead log into the file and cut the log to nothing."""
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the file; a later use is an error of the owner."""
         self._connection.close()

@@ -242,6 +242,14 @@ class Importer:
             self._waiting_bytes -= stored.bytes
         if not stream:
             del self._streams[key]
+        if not self._streams:
+            await self._clear_residue()
+
+    async def _clear_residue(self) -> None:
+        try:
+            await self._off_loop(self._ledger.clear_residue)
+        except ZoneGateError as error:
+            _LOG.warning("import: %s", error)
 
     async def _finish_object(self, stored: Stored) -> bool:
         """Carry one object to its end; False where the process stops before."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 from support.clock import NOON
-from support.x509_builder import LEAF, NOT_AFTER, NOT_BEFORE, ORGAN, ROOT, SUB_CA, Holder, Template, self_signed
+from support.x509_builder import LEAF, ORGAN, ROOT, SUB_CA, Holder, Template, self_signed
+from zonegate.gateway import ticket
 from zonegate.gateway.boundary.export import ExportRequest
+from zonegate.gateway.boundary.handover import Offer
 from zonegate.gateway.boundary.header import MessageDigest, ObjectHeader, key_id
 from zonegate.gateway.boundary.seal import seal
 from zonegate.gateway.boundary.transport_file import SignedHeader, object_blocks, sign_header
@@ -19,13 +21,17 @@ from zonegate.pki.path import TrustAnchors
 from zonegate.policies.labels import Label, Level
 from zonegate.policies.model import Importer
 
-CALLER = f"spiffe://extra/{ORGAN}/front"
-GATEWAY = f"spiffe://extra/{ORGAN}/gateway"
+# The parties of the shipped policies.
+CALLER = "spiffe://extra/1210000099030001XT/credit"
+GATEWAY = f"spiffe://extra/{ORGAN}/gateway-shared"
 IMPORTER = f"spiffe://intra/{ORGAN}/importer"
 PROVIDER = f"spiffe://intra/{ORGAN}/statistics"
-PATH = "/stats.v1.Statistics/Submit"
+PATH = "/example.statistics.v1.Statistics/Submit"
+PURPOSE = "统计报送"
 SECRET = bytes(range(32))
 MESSAGES = (b"first", b"", b"third" * 20)
+# An example.statistics.v1.Figure.
+FIGURE = b"\x0a\x03gdp\x12\x042029\x18\x64"
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,8 @@ def header(messages: Sequence[bytes] = MESSAGES, **changes: object) -> ObjectHea
         created=NOON - timedelta(minutes=1),
         source_net=Net.EXTRA,
         target_net=Net.INTRA,
-        source_zone="shared-east",
-        target_zone="core",
+        source_zone="shared",
+        target_zone="inner",
         caller=CALLER,
         caller_certificate="cd" * 32,
         gateway=GATEWAY,
@@ -92,7 +98,7 @@ def header(messages: Sequence[bytes] = MESSAGES, **changes: object) -> ObjectHea
         path=PATH,
         provider=PROVIDER,
         label="L1",
-        purpose="人口统计",
+        purpose=PURPOSE,
         case="",
         idempotency_key="k-1",
         policy="ef" * 32,
@@ -129,8 +135,8 @@ def export_request(**changes: object) -> ExportRequest:
         caller=CALLER,
         caller_certificate="cd" * 32,
         ticket=b"ticket",
-        source_zone="shared-east",
-        target_zone="core",
+        source_zone="shared",
+        target_zone="inner",
         importer=importer(),
         provider=PROVIDER,
         resource="statistics",
@@ -139,10 +145,31 @@ def export_request(**changes: object) -> ExportRequest:
         policy="ef" * 32,
         policy_version=3,
         messages=MESSAGES,
-        purpose="人口统计",
+        purpose=PURPOSE,
         idempotency_key="k-1",
     )
     return replace(good, **changes)
 
 
-__all__ = ["NOT_AFTER", "NOT_BEFORE"]
+@cache
+def caller_credential() -> Credential:
+    return hand_net(Net.EXTRA).issue(CALLER, Profile.SYSTEM, organ="1210000099030001XT")
+
+
+def caller_ticket(moment: datetime = NOON - timedelta(minutes=1), gateway: str = GATEWAY) -> bytes:
+    return ticket.issue(caller_credential(), gateway, now=moment)
+
+
+def figure_header(messages: Sequence[bytes] = (FIGURE,), **changes: object) -> ObjectHeader:
+    """A header that the shipped policy of the intranet lets in, with a ticket of its caller."""
+    facts = {"ticket": caller_ticket(), "caller_certificate": caller_credential().leaf.fingerprint} | changes
+    return header(messages, **facts)
+
+
+def figure_file(messages: Sequence[bytes] = (FIGURE,), **changes: object) -> bytes:
+    return sealed(content_of(signed(figure_header(messages, **changes)), messages))
+
+
+def offer(messages: Sequence[bytes] = (FIGURE,), file: str = "a.zgt", **changes: object) -> Offer:
+    item = figure_header(messages, **changes)
+    return Offer(file, signed(item), item, tuple(messages))

@@ -97,7 +97,7 @@ def chain_of(certificate):
     return (certificate.der, EXTRA.sub_ca.certificate.der)
 
 
-INTRA_GATEWAY = f"spiffe://intra/{GATEWAY.split('/')[3]}/gateway"
+INTRA_GATEWAY = GATEWAY.replace("extra", "intra")
 GOOD = signed(header())
 OTHER = EXTRA.issue(f"{GATEWAY}2")
 
