@@ -6,19 +6,19 @@ DER. Nothing is judged here: whether a certificate may be used, by whom and when
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+from cryptography.x509.oid import NameOID
 
-from zonegate.codes import check_uscc
 from zonegate.errors import ZoneGateError
 from zonegate.gm import der, pem, sm2, sm3
-from zonegate.identity import Identity, Net, parse_identity
-from zonegate.pki.oids import NET_OF_POLICY, OID_SM2_WITH_SM3, OID_USCC, PROFILE_OF_POLICY, Profile
+from zonegate.identity import Identity, Net
+from zonegate.pki.extensions import read_extensions
+from zonegate.pki.oids import NET_OF_POLICY, OID_SM2_WITH_SM3, PROFILE_OF_POLICY, Profile
 from zonegate.reasons import Reason
 
 __all__ = ["Certificate", "Profile", "load_certificate", "load_certificates"]
@@ -29,7 +29,6 @@ FILE_LIMIT_BYTES = 1 << 20
 FILE_LIMIT_CERTIFICATES = 64
 SERIAL_MAX_OCTETS = 20
 _Policy = TypeVar("_Policy", Net, Profile)
-_IDENTITY_SCHEME = "spiffe://"
 # The library only warns about these two X.520 bounds; we refuse them.
 _COUNTRY_CHARS = 2
 _COMMON_NAME_MAX_CHARS = 64
@@ -122,7 +121,7 @@ def _load(source: bytes) -> Certificate:
         body = _read_body(source)
         parsed = x509.load_der_x509_certificate(source)
         subject, issuer = _name(parsed.subject, "subject"), _name(parsed.issuer, "issuer")
-        extensions = _read_extensions(parsed.extensions)
+        extensions = read_extensions(parsed.extensions)
     except _LIBRARY_REFUSALS as exc:
         raise _refused("certificate", str(exc) or type(exc).__name__) from exc
     return Certificate(
@@ -272,7 +271,7 @@ def decode_time(tag: int, content: bytes, what: str) -> datetime:
         raise der.DerError(msg) from exc
 
 
-# --- names and extensions
+# --- names and policies
 
 
 def _name(name: x509.Name, what: str) -> str:
@@ -285,127 +284,6 @@ def _name(name: x509.Name, what: str) -> str:
             msg = f"{what}: the common name has {size} characters, 1 to {_COMMON_NAME_MAX_CHARS} are allowed"
             raise ValueError(msg)
     return name.rfc4514_string()
-
-
-@dataclass(slots=True)
-class _Extensions:
-    is_ca: bool = False
-    path_length: int | None = None
-    key_usage: frozenset[str] = frozenset()
-    extended_key_usage: frozenset[str] = frozenset()
-    policies: tuple[str, ...] = ()
-    identity: Identity | None = None
-    organ: str | None = None
-    ski: bytes | None = None
-    aki: bytes | None = None
-    crl_urls: tuple[str, ...] = ()
-    ocsp_urls: tuple[str, ...] = ()
-
-
-def _read_extensions(found: x509.Extensions) -> _Extensions:
-    result = _Extensions()
-    # RFC 5280 gives both lists at least one element; the library takes empty ones.
-    if not len(found):
-        msg = "extensions: are empty"
-        raise ValueError(msg)
-    for extension in found:
-        match extension.value:
-            case x509.BasicConstraints() as value:
-                result.is_ca, result.path_length = value.ca, value.path_length
-            case x509.KeyUsage() as value:
-                result.key_usage = _key_usage(value)
-            case x509.ExtendedKeyUsage() as value:
-                result.extended_key_usage = frozenset(oid.dotted_string for oid in value)
-            case x509.CertificatePolicies() as value:
-                result.policies = tuple(item.policy_identifier.dotted_string for item in value)
-            case x509.SubjectAlternativeName() as value:
-                if not len(value):
-                    msg = "subjectAltName: is empty"
-                    raise ValueError(msg)
-                result.identity = _identity(value.get_values_for_type(x509.UniformResourceIdentifier))
-            case x509.SubjectKeyIdentifier() as value:
-                result.ski = value.digest
-            case x509.AuthorityKeyIdentifier() as value:
-                result.aki = value.key_identifier
-            case x509.CRLDistributionPoints() as value:
-                result.crl_urls = tuple(_crl_urls(value))
-            case x509.AuthorityInformationAccess() as value:
-                result.ocsp_urls = tuple(_ocsp_urls(value))
-            case x509.UnrecognizedExtension() as value if value.oid.dotted_string == OID_USCC:
-                result.organ = _organ(value.value)
-            case _ if extension.critical:
-                msg = f"extension {extension.oid.dotted_string}: is critical and not understood here"
-                raise ValueError(msg)
-            case _:
-                pass
-    if result.identity and result.organ and result.identity.organ != result.organ:
-        raise ZoneGateError(
-            Reason.E_IDENTITY,
-            f"certificate: the URI names organ {result.identity.organ}, the USCC extension {result.organ}",
-        )
-    return result
-
-
-def _key_usage(usage: x509.KeyUsage) -> frozenset[str]:
-    bits = {
-        "digitalSignature": usage.digital_signature,
-        "nonRepudiation": usage.content_commitment,
-        "keyEncipherment": usage.key_encipherment,
-        "dataEncipherment": usage.data_encipherment,
-        "keyAgreement": usage.key_agreement,
-        "keyCertSign": usage.key_cert_sign,
-        "cRLSign": usage.crl_sign,
-        # The library raises for these two where keyAgreement is not set.
-        "encipherOnly": usage.key_agreement and usage.encipher_only,
-        "decipherOnly": usage.key_agreement and usage.decipher_only,
-    }
-    return frozenset(name for name, present in bits.items() if present)
-
-
-def _identity(uris: Iterable[str]) -> Identity | None:
-    ours = [uri for uri in uris if uri.lower().startswith(_IDENTITY_SCHEME)]
-    if not ours:
-        return None
-    if len(ours) > 1:
-        raise ZoneGateError(Reason.E_IDENTITY, f"certificate: names {len(ours)} identities, at most one is allowed")
-    try:
-        return parse_identity(ours[0])
-    except ValueError as exc:
-        raise ZoneGateError(Reason.E_IDENTITY, f"certificate: {exc}") from exc
-
-
-def _organ(value: bytes) -> str:
-    """Return the USCC: PrintableString or UTF8String, bare or under the [0] that some issuers copy from CE-04."""
-    reader = der.Reader(value)
-    tag, content = reader.element()
-    reader.end("USCC extension")
-    if tag == der.context(0):
-        inner = der.Reader(content)
-        tag, content = inner.element()
-        inner.end("USCC extension")
-    if tag not in (der.PRINTABLE_STRING, der.UTF8_STRING, der.context_primitive(0)):
-        msg = f"USCC extension: the tag is {tag:#04x}, expected is a PrintableString"
-        raise der.DerError(msg)
-    try:
-        return check_uscc(content.decode("ascii"))
-    except ValueError as exc:
-        raise ZoneGateError(Reason.E_IDENTITY, f"certificate: USCC extension: {exc}") from exc
-
-
-def _crl_urls(points: x509.CRLDistributionPoints) -> Iterable[str]:
-    for point in points:
-        for name in point.full_name or ():
-            if isinstance(name, x509.UniformResourceIdentifier):
-                yield name.value
-
-
-def _ocsp_urls(access: x509.AuthorityInformationAccess) -> Iterable[str]:
-    for description in access:
-        location = description.access_location
-        if description.access_method == AuthorityInformationAccessOID.OCSP and isinstance(
-            location, x509.UniformResourceIdentifier
-        ):
-            yield location.value
 
 
 def _only(known: Mapping[str, _Policy], policies: tuple[str, ...], what: str) -> _Policy | None:
