@@ -51,7 +51,7 @@ def parse(path: Path) -> RawSegment:
     data = path.read_bytes()
     assert data[:8] == MAGIC
     at, segment = 8, RawSegment(path)
-    while at < len(data):
+    while at + 37 <= len(data):
         length, byte = struct.unpack_from(">IB", data, at)
         body = at + 5
         segment.entries.append(RawEntry(byte, data[body : body + length], data[body + length : body + length + 32]))
