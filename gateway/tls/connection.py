@@ -112,11 +112,14 @@ class TlsConnection(asyncio.Protocol):
         if self.phase is Phase.OPEN:
             self._read(data)
         elif self.phase is Phase.HANDSHAKE:
-            self._collect(data)
-            if self._step is None and self._handshake is not None:
+            self._arrived += data
+            if self._step is None:
                 self._submit()
+            elif self._transport is not None:
+                # A client may send application data while its certificate is judged: one wake-up's worth is enough.
+                self._transport.pause_reading()
         elif self.phase is Phase.HELLO:
-            self._collect(data)
+            self._arrived += data
             self._judge_hello()
 
     def eof_received(self) -> bool:
@@ -149,8 +152,16 @@ class TlsConnection(asyncio.Protocol):
                 self._error = ZoneGateError(Reason.E_UPSTREAM_RESET, f"connection: cut without close_notify{why}")
             app.closed(self._error)
         elif was is not Phase.ENDED:
-            self._owner.refused(self, ZoneGateError(Reason.E_TLS_PROTOCOL, "handshake: the peer left before its end"))
+            if self._step is not None:
+                # What it sent last, perhaps an alert, is still being read: its end is reported when that is known.
+                self._step.abandoned = False
+                return
+            self._report_left(None)
         self._owner.gone(self)
+
+    def _report_left(self, error: ZoneGateError | None) -> None:
+        left = ZoneGateError(Reason.E_TLS_PROTOCOL, "handshake: the peer left before its end")
+        self._owner.refused(self, error or left)
 
     # Handshake.
 
@@ -170,19 +181,7 @@ class TlsConnection(asyncio.Protocol):
         else:
             self._half_close()
 
-    def _collect(self, data: bytes) -> None:
-        self._arrived += data
-        if len(self._arrived) > self._limits.handshake_buffer_bytes:
-            self.refuse(
-                ZoneGateError(
-                    Reason.E_TLS_PROTOCOL,
-                    f"handshake: {len(self._arrived)} bytes wait, at most {self._limits.handshake_buffer_bytes}",
-                )
-            )
-
     def _judge_hello(self) -> None:
-        if self.phase is not Phase.HELLO:
-            return
         try:
             self._handshake = self._owner.hello(self, bytes(self._arrived))
         except ZoneGateError as exc:
@@ -208,9 +207,15 @@ class TlsConnection(asyncio.Protocol):
     def stepped(self, step: "_HandshakeStep") -> None:
         """Go on after a step, on the loop thread."""
         self._step = None
-        if self.phase is not Phase.HANDSHAKE or self._transport is None:
-            return
         handshake = step.handshake
+        if self._transport is None and not step.abandoned:
+            self._report_left(handshake.error)
+            self._owner.gone(self)
+        if self._transport is None:
+            return
+        self._transport.resume_reading()
+        if self.phase is not Phase.HANDSHAKE:
+            return
         if handshake.error is not None:
             self.refuse(handshake.error, step.output)
             return

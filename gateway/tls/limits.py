@@ -33,7 +33,6 @@ class TlsLimits:
     known_seconds: float = 900.0
     # Handshake steps that wait for a thread; a client's second flight is a step too.
     queued_steps: int = 256
-    handshake_buffer_bytes: int = 65536
     write_high_bytes: int = 262144
     write_limit_bytes: int = 16 << 20
     # Records without application data (KeyUpdate, tickets, empty ones), per connection.
