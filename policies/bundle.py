@@ -16,7 +16,7 @@ from zonegate.gm.sm2 import PrivateKey
 from zonegate.identity import Net
 from zonegate.pki.certificate import Certificate
 from zonegate.pki.crl import Crl
-from zonegate.pki.path import TrustAnchors
+from zonegate.pki.path import StatusRule, TrustAnchors
 from zonegate.policies.compile import YAML_SUFFIXES, Compiled, compile_documents
 from zonegate.policies.documents import DOCUMENTS_MAX
 from zonegate.policies.model import Policy
@@ -186,6 +186,7 @@ def verify(
     anchors: TrustAnchors,
     now: datetime,
     crls: Sequence[Crl] = (),
+    status: StatusRule = StatusRule.WHEN_GIVEN,
     in_force: InForce | None = None,
 ) -> Verified:
     """Return the policy if it may serve the net of `anchors` at `now`; otherwise the first refusal.
@@ -196,7 +197,7 @@ def verify(
     if len(bundle) > BUNDLE_MAX_BYTES:
         msg = f"bundle: is {len(bundle)} bytes, at most {BUNDLE_MAX_BYTES} are allowed"
         raise ZoneGateError(Reason.E_BUNDLE_FORMAT, msg)
-    signers = verify_signatures(sm3.hexdigest(bundle), signatures, anchors=anchors, now=now, crls=crls)
+    signers = verify_signatures(sm3.hexdigest(bundle), signatures, anchors=anchors, now=now, crls=crls, status=status)
     contents = read_bundle(bundle)
     if contents.net is not anchors.net:
         detail = f"net: the bundle is for {contents.net}, this process serves {anchors.net}"

@@ -13,7 +13,7 @@ import msgspec
 
 from zonegate.errors import ZoneGateError
 from zonegate.pki.crl import Crl
-from zonegate.pki.path import TrustAnchors
+from zonegate.pki.path import StatusRule, TrustAnchors
 from zonegate.policies.bundle import BUNDLE_MAX_BYTES, InForce, Verified, verify
 from zonegate.policies.compile import YAML_SUFFIXES
 from zonegate.policies.descriptor import DESCRIPTOR_MAX_BYTES
@@ -40,11 +40,18 @@ def load_bundle(
     anchors: TrustAnchors,
     now: datetime,
     crls: Sequence[Crl] = (),
+    status: StatusRule = StatusRule.WHEN_GIVEN,
 ) -> Verified:
     """Return the policy in `folder` if it may serve, and remember its version in `state` before it does."""
     in_force = read_state(state)
     verified = verify(
-        read_bundle_file(folder), read_signature_files(folder), anchors=anchors, now=now, crls=crls, in_force=in_force
+        read_bundle_file(folder),
+        read_signature_files(folder),
+        anchors=anchors,
+        now=now,
+        crls=crls,
+        status=status,
+        in_force=in_force,
     )
     policy = verified.policy
     if in_force is None or policy.version > in_force.version:

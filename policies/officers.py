@@ -15,7 +15,7 @@ from zonegate.gm.sm2 import CERT_ID, PrivateKey
 from zonegate.identity import Net
 from zonegate.pki.certificate import Certificate, Profile, load_certificate
 from zonegate.pki.crl import Crl
-from zonegate.pki.path import MAX_DEPTH, TrustAnchors, verify_path
+from zonegate.pki.path import MAX_DEPTH, StatusRule, TrustAnchors, verify_path
 from zonegate.policies.wire import TIME_FORM, decode, encode, from_base64, parse_instant, to_base64
 from zonegate.reasons import Reason
 
@@ -79,6 +79,7 @@ def verify_signatures(
     anchors: TrustAnchors,
     now: datetime,
     crls: Sequence[Crl] = (),
+    status: StatusRule = StatusRule.WHEN_GIVEN,
 ) -> tuple[Signer, ...]:
     """Return who signed the bundle of this SM3 digest (hex); every signature given must hold, two at least."""
     if not SIGNATURES_NEEDED <= len(signatures) <= SIGNATURES_MAX:
@@ -87,7 +88,7 @@ def verify_signatures(
     signers: list[Signer] = []
     for number, raw in enumerate(signatures, start=1):
         try:
-            signers.append(_verify_one(digest, raw, anchors, now, crls))
+            signers.append(_verify_one(digest, raw, anchors, now, crls, status))
         except ZoneGateError as exc:
             if exc.reason is Reason.E_BUNDLE_FORMAT:
                 raise
@@ -96,7 +97,9 @@ def verify_signatures(
     return tuple(signers)
 
 
-def _verify_one(digest: str, raw: bytes, anchors: TrustAnchors, now: datetime, crls: Sequence[Crl]) -> Signer:
+def _verify_one(
+    digest: str, raw: bytes, anchors: TrustAnchors, now: datetime, crls: Sequence[Crl], status: StatusRule
+) -> Signer:
     wire = decode(raw, _Signature, limit_bytes=SIGNATURE_MAX_BYTES, what="signature")
     try:
         signed_at, value, ders = _fields(wire)
@@ -106,7 +109,7 @@ def _verify_one(digest: str, raw: bytes, anchors: TrustAnchors, now: datetime, c
         raise ZoneGateError(Reason.E_BUNDLE_SIGNATURE, "bundle: the signature is for another bundle")
     leaf, *intermediates = (load_certificate(der) for der in ders)
     _check_officer(leaf, anchors.net)
-    verify_path(leaf, intermediates, anchors, now=now, crls=crls)
+    verify_path(leaf, intermediates, anchors, now=now, crls=crls, status=status)
     if signed_at > now + CLOCK_SKEW:
         raise ZoneGateError(Reason.E_BUNDLE_SIGNATURE, f"signedAt: {wire.signedAt} is in the future")
     leaf.public_key.verify(value, _signed_bytes(digest, wire.signedAt, leaf), signer_id=CERT_ID)
