@@ -23,18 +23,23 @@ _SHELL = re.compile(r"\s(?:\||>>?|<|&&|;|&)(?:\s|$)")
 
 def console_commands(page: Path) -> list[str]:
     """Return the commands of a page's console blocks, continued lines joined."""
-    text = page.read_text(encoding="utf-8")
-    blocks = [body for language, body in _FENCE.findall(text) if language == "console"]
-    return [line[2:] for body in blocks for line in body.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
+    return [line[2:] for line in _lines(page, {"console"}) if line.startswith("$ ")]
 
 
 def zonegate_commands(page: Path) -> list[str]:
+    """Return what is run with zonegate in console blocks, and in blocks that hold commands only."""
+    lines = [*console_commands(page), *_lines(page, {"", "sh", "bash"})]
     return [
-        _SHELL.split(command.removeprefix(prefix))[0].strip()
-        for command in console_commands(page)
+        _SHELL.split(line.removeprefix(prefix))[0].strip()
+        for line in lines
         for prefix in ("zonegate ", ".venv/bin/zonegate ")
-        if command.startswith(prefix)
+        if line.startswith(prefix)
     ]
+
+
+def _lines(page: Path, languages: set[str]) -> list[str]:
+    blocks = [body for language, body in _FENCE.findall(page.read_text(encoding="utf-8")) if language in languages]
+    return [line for body in blocks for line in body.replace("\\\n", " ").splitlines()]
 
 
 def inline_commands(page: Path) -> list[str]:
@@ -78,7 +83,7 @@ def _cases(pages: list[Path], commands_of: object) -> list[object]:
 
 @pytest.mark.parametrize("line", _cases(PAGES, zonegate_commands))
 def test_a_command_in_a_console_block_parses(line: str) -> None:
-    command, context, words = resolve(shlex.split(line))
+    command, context, words = resolve(shlex.split(line, comments=True))
     assert not isinstance(command, click.Group) or {"--help", "-h", "--version"} & set(words)
     check_arguments(command, context, words)
 
