@@ -141,4 +141,4 @@ def test_any_bytes_are_a_configuration_or_problems(tmp_path_factory: pytest.Temp
     try:
         load_toml(path, Sample)
     except ProblemsError as exc:
-        assert exc.problems  # noqa: PT017  # the contract allows both ends
+        assert exc.problems
