@@ -24,8 +24,7 @@ demo: $(VENV)/.installed ## run the whole story in separate processes, and check
 	@$(BIN)/zonegate demo
 
 test: $(VENV)/.tools ## run the tests (under 6 minutes on 2 cores)
-	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal --durations 10
-	@cat $(VENV)/.tools-missing
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal --durations 10; status=$$?; cat $(VENV)/.tools-missing; exit $$status
 
 check: $(VENV)/.tools ## style, types, import directions, generated code, README: no tests
 	$(BIN)/ruff check .
