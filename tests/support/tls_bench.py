@@ -234,7 +234,7 @@ class StockSocket:
                 return " ".join(entry[2] for entry in exc.args[0]) if exc.args else ""
 
     def exchange(self, message: bytes) -> bytes:
-        self.connection.send(message)
+        self.connection.sendall(message)
         self.socket.sendall(drain(self.connection))
         got = b""
         while len(got) < len(message):
