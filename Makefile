@@ -30,7 +30,7 @@ check: $(VENV)/.tools ## style, types, import directions, generated code, README
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p zonegate
-	$(BIN)/mypy --config-file pyproject.toml tools bench
+	$(BIN)/mypy tools
 	$(BIN)/lint-imports --no-cache
 	$(PYTHON) tools/proto.py --check
 	$(PYTHON) tools/readme.py --check
