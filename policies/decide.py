@@ -9,13 +9,15 @@ from datetime import datetime
 
 from zonegate.policies.flows import (
     FlowDecision,
+    FlowLabel,
     LabelSource,
     Refusal,
+    catalogue_label,
     decide_flow,
     dominance_refusal,
     flow_refusal,
-    label_flow,
     no_flow,
+    raised_label,
     refused_flow,
     undecided,
 )
@@ -142,7 +144,11 @@ def _find_route(policy: Policy, facts: CallFacts, caller: System, source: Zone) 
 
 def _decide_route(policy: Policy, facts: CallFacts, route: _Route, *, ends: datetime, now: datetime) -> CallDecision:
     source, target, method = route.source, route.target, route.method
-    request_label = label_flow(method.request_label, facts.declared, source, field="request", now=now)
+    request_label: FlowLabel | Refusal
+    if facts.declared is None:
+        request_label = catalogue_label(method.request_label, source, now=now)
+    else:
+        request_label = raised_label(method.request_label, facts.declared, field="request", now=now)
     if isinstance(request_label, Refusal):
         return _refused(route, request_label, ends)
     request = decide_flow(source, target, request_label)
@@ -152,9 +158,7 @@ def _decide_route(policy: Policy, facts: CallFacts, route: _Route, *, ends: date
         request = replace(request, reason=Reason.OK)
         response = no_flow(target.name, source.name)
     else:
-        response_label = label_flow(method.response_label, None, target, field="response", now=now)
-        if isinstance(response_label, Refusal):
-            return _refused(route, response_label, ends, request)
+        response_label = catalogue_label(method.response_label, target, now=now)
         response = decide_flow(target, source, response_label)
         ends = _earliest(ends, response_label.ends)
     refusal = _mandatory(route, request, response)
@@ -297,7 +301,7 @@ def decide_response(policy: Policy, decision: CallDecision, declared: Label, *, 
         return refused_flow(decision.response, Reason.E_OBJECT_ONLY if decision.imported else decision.reason)
     if caller is None or provider is None or method is None:
         return refused_flow(decision.response, Reason.E_INTERNAL)
-    label = label_flow(method.response_label, declared, source, field="response", now=now)
+    label = raised_label(method.response_label, declared, field="response", now=now)
     if isinstance(label, Refusal):
         return refused_flow(decision.response, label.reason)
     flow = decide_flow(source, target, label)

@@ -3,6 +3,7 @@
 Pure. A call is two flows; `decide` puts them together. Nothing here knows share types, grants or rates.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -63,30 +64,40 @@ def no_flow(source: str, target: str) -> FlowDecision:
     return FlowDecision(Decision.NONE, Reason.OK, source, target, Level.L0, frozenset(), LabelSource.NONE)
 
 
-def label_flow(
-    catalogue: Label | None, declared: Label | None, holder: Zone, *, field: str, now: datetime
-) -> FlowLabel | Refusal:
-    """Return the label of a flow out of `holder`: the catalogue's, raised by the declared one, else the ceiling."""
-    if catalogue is None and declared is None:
+def catalogue_label(label: Label | None, holder: Zone, *, now: datetime) -> FlowLabel:
+    """Return what the catalogue's label counts as for a flow out of `holder`; without one, the zone's ceiling."""
+    if label is None:
+        # MA-01: what nobody labelled counts as high as the zone may hold.
         return FlowLabel(holder.ceiling, frozenset(), LabelSource.CEILING)
-    given = [label for label in (catalogue, declared) if label is not None]
-    ends = min((end for label in given if (end := expires(label)) is not None and end > now), default=None)
-    joined = join(given[0], *given[1:])
-    if catalogue is None or declared is None:
-        source = LabelSource.DECLARED if catalogue is None else LabelSource.CATALOGUE
-        return FlowLabel(effective_level(joined, now), joined.categories, source, ends)
-    needed, offered = effective_level(catalogue, now), effective_level(declared, now)
-    if not dominates(offered, declared.categories, needed, catalogue.categories):
+    return FlowLabel(effective_level(label, now), label.categories, LabelSource.CATALOGUE, _next_end((label,), now))
+
+
+def raised_label(catalogue: Label | None, declared: Label, *, field: str, now: datetime) -> FlowLabel | Refusal:
+    """Return what counts where a label was declared: it stands alone or raises the catalogue's, never lowers it."""
+    level = effective_level(declared, now)
+    if catalogue is None:
+        return FlowLabel(level, declared.categories, LabelSource.DECLARED, _next_end((declared,), now))
+    needed = effective_level(catalogue, now)
+    if not dominates(level, declared.categories, needed, catalogue.categories):
         missing = sorted(catalogue.categories - declared.categories)
         lacks = f", without {', '.join(missing)}" if missing else ""
         return Refusal(
             Reason.E_LABEL_LOWER,
-            f"zg-label of the {field}: declared is {offered.text}{lacks}; the catalogue says {needed.text}, "
+            f"zg-label of the {field}: declared is {level.text}{lacks}; the catalogue says {needed.text}, "
             "which may be raised only",
         )
-    raised = offered > needed or bool(declared.categories - catalogue.categories)
-    source = LabelSource.DECLARED if raised else LabelSource.CATALOGUE
-    return FlowLabel(effective_level(joined, now), joined.categories, source, ends)
+    joined = join(catalogue, declared)
+    raised = level > needed or declared.categories != catalogue.categories
+    return FlowLabel(
+        effective_level(joined, now),
+        joined.categories,
+        LabelSource.DECLARED if raised else LabelSource.CATALOGUE,
+        _next_end((catalogue, declared), now),
+    )
+
+
+def _next_end(labels: Iterable[Label], now: datetime) -> datetime | None:
+    return min((end for label in labels if (end := expires(label)) is not None and end > now), default=None)
 
 
 def decide_flow(source: Zone, target: Zone, label: FlowLabel) -> FlowDecision:

@@ -23,7 +23,7 @@ from zonegate.identity import Net
 from zonegate.pki.certificate import Profile
 from zonegate.pki.credential import Credential
 from zonegate.policies.builtin import builtin_documents
-from zonegate.policies.bundle import InForce, build, compile_bundle, read_bundle, sign, verify
+from zonegate.policies.bundle import BUNDLE_MAX_BYTES, InForce, build, compile_bundle, read_bundle, sign, verify
 from zonegate.policies.bundle_store import (
     BUNDLE_NAME,
     load_bundle,
@@ -33,7 +33,7 @@ from zonegate.policies.bundle_store import (
     write_bundle,
     write_signature,
 )
-from zonegate.policies.officers import SIGNATURES_MAX
+from zonegate.policies.officers import SIGNATURES_MAX, sign_digest
 from zonegate.reasons import Reason
 
 DAY = timedelta(days=1)
@@ -281,6 +281,9 @@ def test_each_field_of_a_signature_counts(officers: Officers) -> None:
     for name, raw in wrong.items():
         assert check(officers, [good, raw]).reason is Reason.E_BUNDLE_SIGNATURE, name
     for name, raw in {
+        "of another format": forged(second, format="zonegate-policy-signature/2"),
+        "base64 with spare bits": forged(second, signature="AB=="),
+        "too large": forged(second, signature="A" * (64 << 10)),
         "no chain": forged(second, chain=[]),
         "not canonical": second.replace(b'":"', b'": "'),
         "garbage": b"\x00\xff",
@@ -310,6 +313,25 @@ def test_the_other_net_does_not_take_it(officers: Officers) -> None:
 
 def test_the_signer_cannot_sign_what_fails(officers: Officers) -> None:
     assert refusal(lambda: signature(b"{}", officers.zhao)).reason is Reason.E_BUNDLE_FORMAT
+
+
+def test_the_stated_net_is_the_documents_net(officers: Officers) -> None:
+    """A bundle says its net twice; two officers who sign a contradiction sign nothing."""
+    lying = edited(lambda value: value.update(net="intra"))
+    assert refusal(lambda: compile_bundle(lying)).reason is Reason.E_BUNDLE_FORMAT
+    digest = sm3.hexdigest(lying)
+    pair = [sign_digest(digest, Net.EXTRA, one.chain, one.key, now=NOON) for one in (officers.zhao, officers.qian)]
+    refused = refusal(lambda: verify(lying, pair, anchors=officers.extra.anchors(), now=NOON))
+    assert refused.reason is Reason.E_BUNDLE_FORMAT
+    assert "this process serves extra" in refused.detail
+
+
+def test_a_bundle_that_is_too_large(officers: Officers) -> None:
+    huge = b" " * (BUNDLE_MAX_BYTES + 1)
+    assert (
+        refusal(lambda: verify(huge, [], anchors=officers.extra.anchors(), now=NOON)).reason is Reason.E_BUNDLE_FORMAT
+    )
+    assert refusal(lambda: read_bundle(huge)).reason is Reason.E_BUNDLE_FORMAT
 
 
 # --- version and validity

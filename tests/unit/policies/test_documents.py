@@ -184,6 +184,12 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "uri: spiffe://extra/111000009900000172/importer",
         "the importer is an identity of the net intra",
     ),
+    "importer of an extranet zone": (
+        "gateways: [spiffe://extra/111000009900000172/gateway-portal]",
+        "importer: {uri: spiffe://intra/111000009900000172/importer2, encryptionKey: MFkwEwYHKoZIzj0CAQYIKoEcz1UBgi0DQ"
+        "gAE1/yNCdTFCv8LMg++VDDE6BL7p4OE6T6iLik8+nFdYakWvxYNrRCBujus7a56R5VegXJQZNZw3TGboBtHuq+D4g==}",
+        "only a zone of the intranet has an importer",
+    ),
     "importer's key not base64": ("encryptionKey: MFk", "encryptionKey: '*", ""),
     "importer's key not SM2": (
         "encryptionKey: MFkwEwYHKoZIzj0CAQYIKoEcz1UBgi0DQgAE1",
@@ -269,6 +275,11 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "    response: L0 公开\n",
         "    response: L0 公开\n    oneWay: true\n",
         "the responseType of a one-way method is google.protobuf.Empty or zonegate.boundary.v1.Receipt",
+    ),
+    "one-way method without descriptor that streams": (
+        "    response: L0 公开\n",
+        "    oneWay: true\n    clientStreaming: true\n    responseType: google.protobuf.Empty\n",
+        "a one-way method is unary",
     ),
     "reserved metadata": ("metadata: [x-request-note]", "metadata: [zg-caller-organ]", "not a reserved one"),
     "gRPC's own metadata": ("metadata: [x-request-note]", "metadata: [grpc-timeout]", "not a reserved one"),

@@ -2,7 +2,18 @@
 
 import pytest
 
-from support.policy import CLUE, CREDIT_FRONT, LIST, NOTICE, RELIEF, SUBMIT, VERIFY, sample_policy
+from support.policy import (
+    CLUE,
+    CREDIT_FRONT,
+    LIST,
+    NOTICE,
+    RELIEF,
+    SUBMIT,
+    VERIFY,
+    compile_sample,
+    sample_policy,
+    with_documents,
+)
 from zonegate.policies.decide import CallFacts, decide_call
 from zonegate.policies.explain import Outcome, explain
 from zonegate.policies.labels import Label, Level
@@ -45,6 +56,29 @@ def test_the_step_that_refuses_is_named(facts: CallFacts, step: str | None, reas
     assert all(bool(found.found) is (found.outcome is not Outcome.NOT_REACHED) for found in explanation.steps)
     if refused:
         assert refused[0].found == f"{reason.value}: {explanation.decision.detail}"
+
+
+def test_within_one_organ_the_flow_rule_suffices() -> None:
+    files = with_documents(
+        """apiVersion: zonegate/v1
+kind: System
+uri: spiffe://extra/11100000990000025W/duty
+title: 值班系统
+zone: police
+clearance: L1
+---
+apiVersion: zonegate/v1
+kind: FlowRule
+id: within-police
+from: police
+to: police
+resources: [population]
+"""
+    )
+    facts = CallFacts("spiffe://extra/11100000990000025W/duty", VERIFY)
+    explanation = explain(compile_sample(files).policy, facts, now=NOW)
+    assert explanation.decision.decision is Decision.WITHIN
+    assert "同一机构" in explanation.steps[-1].found
 
 
 def test_an_explanation_as_json() -> None:
