@@ -22,7 +22,7 @@ from zonegate.gateway.boundary.seal import SECRET_BYTES, seal
 from zonegate.gateway.boundary.transport_file import DEFAULT_BOUNDS, Bounds, object_blocks, sign_header
 from zonegate.gm import sm3
 from zonegate.gm.sm2 import PublicKey
-from zonegate.identity import Net
+from zonegate.identity import Identity, Net
 from zonegate.pki.credential import Credential
 from zonegate.policies.labels import Label
 from zonegate.policies.model import Importer
@@ -81,12 +81,11 @@ class Exporter:
         bounds: Bounds = DEFAULT_BOUNDS,
         remembered: timedelta = REMEMBERED,
     ) -> None:
-        if signer.identity is None:
-            raise ZoneGateError(Reason.E_CERT_USAGE, "export signer: its certificate names no identity")
+        identity = _identity(signer)
         self._directory = directory
         self._signer = signer
-        self._gateway = str(signer.identity)
-        self._source_net = signer.identity.net
+        self._gateway = str(identity)
+        self._source_net = identity.net
         self._clock = clock
         self._bounds = bounds
         self._remembered = remembered
@@ -113,6 +112,15 @@ class Exporter:
             repeated = place.receipt is not None
             receipt = place.receipt if place.receipt is not None else self._store(request, digest, place, name, key)
         return Exported(receipt, place.object_id, digest.hexdigest(), digest.total_bytes, name, repeated)
+
+    def use_signer(self, signer: Credential) -> None:
+        """Sign with a renewed credential of the same gateway from now on."""
+        identity = _identity(signer)
+        if str(identity) != self._gateway:
+            detail = f"export signer: the certificate names {identity}, this gateway is {self._gateway}"
+            raise ZoneGateError(Reason.E_CONFIG, detail)
+        with self._lock:
+            self._signer = signer
 
     def close(self) -> None:
         """Close the ledger; exports under way end first."""
@@ -213,6 +221,12 @@ class Exporter:
         self._ledger.forget(now - self._remembered)
         # What the carrier has not taken in this time the importer would refuse as too old.
         carrier.remove_old(self._directory, now, self._remembered)
+
+
+def _identity(signer: Credential) -> Identity:
+    if signer.identity is None:
+        raise ZoneGateError(Reason.E_CERT_USAGE, "export signer: its certificate names no identity")
+    return signer.identity
 
 
 def _content(request: ExportRequest, digest: str) -> str:

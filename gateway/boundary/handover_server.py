@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Collection
+from typing import cast
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.boundary.handover import Answer, Listener, Saying, encode_answer
@@ -62,9 +63,8 @@ class HandoverServer:
             writer.close()
 
     def _admitted(self, writer: asyncio.StreamWriter) -> bool:
-        transport = writer.transport
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's transport is one, typeshed says less
-        uid = peer_uid(transport)
+        # A stream's transport is a full one; typeshed says less, and uvloop's is no subclass.
+        uid = peer_uid(cast("asyncio.Transport", writer.transport))
         if uid is None or uid not in self._uids:
             _LOG.warning("handover refused: %s user %s is not the verifier", Reason.E_LOCAL_PEER.value, uid)
             return False

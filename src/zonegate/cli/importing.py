@@ -1,4 +1,4 @@
-"""`zonegate import verifier|run|check-config|receipt`."""
+"""`zonegate import verifier|run|check-config|public-key|receipt`."""
 
 import tomllib
 from pathlib import Path
@@ -70,6 +70,24 @@ def check_config(config: Path) -> None:
         click.echo(
             f"{outcome.value:11} {outcome.zh}\tGB/T 22239-2019 {row.clause}: {row.control_zh} / {row.control_en}"
         )
+
+
+@command.command("public-key")
+@click.option("--key", required=True, type=_FILE, help="The importer's sealed decryption key. 导入机解密密钥")
+@click.option("--secret", required=True, type=_FILE, help="The file of its secret. 口令文件")
+def public_key(key: Path, secret: Path) -> None:
+    """Print the public half as the sender's policy pins it (`importer.encryptionKey` of the zone's stub).
+
+    显示公钥，供发送方策略登记。
+    """
+    from base64 import b64encode
+
+    from zonegate.gateway.boundary.header import key_id
+    from zonegate.gm import keyfile
+
+    spki = keyfile.read_key_file(key, secret).public_key.spki
+    click.echo(f"encryptionKey: {b64encode(spki).decode()}")
+    click.echo(f"# SM3 {key_id(spki)}")
 
 
 @command.command("receipt")

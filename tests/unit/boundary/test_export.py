@@ -11,6 +11,7 @@ import pytest
 
 from support.boundary import (
     CALLER,
+    GATEWAY,
     MESSAGES,
     PATH,
     export_request,
@@ -260,6 +261,16 @@ def test_several_threads_export_each_object_once(desk):
         thread.join()
     assert len({item.object_id for item in results}) == len(desk.names()) == 5
     assert sorted(item.header.sequence for item in desk.objects()) == [1, 2, 3, 4, 5]
+
+
+def test_a_renewed_certificate_signs_from_then_on_and_another_gateways_never(desk):
+    renewed = hand_net(Net.EXTRA).issue(GATEWAY)
+    desk.exporter.use_signer(renewed)
+    desk.export()
+    assert desk.objects()[0].signer == renewed.leaf
+    with pytest.raises(ZoneGateError) as caught:
+        desk.exporter.use_signer(hand_net(Net.EXTRA).issue(GATEWAY + "2"))
+    assert caught.value.reason is Reason.E_CONFIG
 
 
 def test_a_signer_without_identity_is_refused(tmp_path):
