@@ -32,6 +32,7 @@ from zonegate.policies.bundle_store import (
     read_state,
     write_bundle,
     write_signature,
+    write_whole,
 )
 from zonegate.policies.officers import SIGNATURES_MAX, sign_digest
 from zonegate.reasons import Reason
@@ -282,6 +283,7 @@ def test_each_field_of_a_signature_counts(officers: Officers) -> None:
         assert check(officers, [good, raw]).reason is Reason.E_BUNDLE_SIGNATURE, name
     for name, raw in {
         "of another format": forged(second, format="zonegate-policy-signature/2"),
+        "half a base64 group": forged(second, signature="A"),
         "base64 with spare bits": forged(second, signature="AB=="),
         "too large": forged(second, signature="A" * (64 << 10)),
         "no chain": forged(second, chain=[]),
@@ -435,6 +437,14 @@ def test_no_more_signatures_than_are_read(tmp_path: Path) -> None:
     for number in range(SIGNATURES_MAX):
         assert write_signature(tmp_path, b"x").name == f"bundle.sig.{number + 1}"
     assert refusal(lambda: write_signature(tmp_path, b"x")).reason is Reason.E_BUNDLE_SIGNATURE
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert refusal(lambda: write_bundle(tmp_path / "file", BUNDLE)).reason is Reason.E_CONFIG
+    assert refusal(lambda: write_signature(tmp_path / "none", b"x")).reason is Reason.E_CONFIG
+    (tmp_path / "state").mkdir()
+    assert refusal(lambda: write_whole(tmp_path / "state", b"x")).reason is Reason.E_CONFIG
 
 
 def test_document_folders(tmp_path: Path) -> None:

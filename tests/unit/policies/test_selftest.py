@@ -9,8 +9,9 @@ from zonegate.errors import ZoneGateError
 from zonegate.identity import Net
 from zonegate.policies import selftest
 from zonegate.policies.builtin import builtin_documents
+from zonegate.policies.decide import CallFacts, decide_call
 from zonegate.policies.labels import Label, Level
-from zonegate.policies.model import Zone
+from zonegate.policies.model import Policy, Zone, make_policy
 from zonegate.policies.selftest import Expectation, broken_invariant, self_test
 from zonegate.policies.zones import Decision, ZoneClass, ceiling
 from zonegate.reasons import Reason
@@ -98,3 +99,43 @@ def test_failures_are_counted_past_the_limit() -> None:
     with pytest.raises(ZoneGateError) as caught:
         self_test(COMPILED.policy, many)
     assert caught.value.detail.endswith("; and 5 more")
+
+
+# --- the self-test notices when the code or the policy is not what it should be
+
+
+def failures(policy: Policy = COMPILED.policy) -> str:
+    with pytest.raises(ZoneGateError) as caught:
+        self_test(policy, ())
+    assert caught.value.reason is Reason.E_BUNDLE_SELFTEST
+    return caught.value.detail
+
+
+def test_a_table_that_is_not_d4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "TABLE", (selftest.TABLE[0].replace("-GX", "-GG"), *selftest.TABLE[1:]))
+    assert failures() == "zone rule internet to ext.shared at L0 公开: D4 says G, the code X"
+
+
+def with_zone(place: Zone) -> Policy:
+    policy = COMPILED.policy
+    return make_policy(
+        net=policy.net,
+        version=1,
+        not_before=policy.not_before,
+        not_after=policy.not_after,
+        zones=[*policy.zones.values(), place],
+    )
+
+
+def test_an_extranet_zone_that_says_it_may_hold_a_state_secret() -> None:
+    assert "(6) a state secret moves" in failures(with_zone(replace(E_P, name="bad", ceiling=Level.L4)))
+    self_test(with_zone(replace(E_P, name="good")), ())
+
+
+def test_anyone_who_may_call_what_is_in_no_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    granted = decide_call(COMPILED.policy, CallFacts(RELIEF, VERIFY, purpose=GOOD.purpose), now=GOOD.at)
+    assert granted.allowed
+    monkeypatch.setattr(selftest, "decide_call", lambda *_args, **_facts: granted)
+    found = failures()
+    assert "an unregistered caller is answered OK" in found
+    assert f"{RELIEF} may call a method that is in no catalogue" in found
