@@ -39,9 +39,6 @@ def compile_resource(
             findings.add(located, f"{part.path} stands twice", "methods", index, "path")
         methods[part.path] = _method(findings, part, located, index, shapes)
         _check_labels(findings, part, located, index, zone)
-        if provider is not None and provider.foreign and not part.one_way:
-            message = "a provider of the other net is reached by one-way methods only"
-            findings.add(located, message, "methods", index, "oneWay")
     return Resource(
         id=document.id,
         provider=document.provider,

@@ -36,6 +36,16 @@ def test_the_shipped_set_compiles_and_tests_itself(net: Net) -> None:
     self_test(compiled.policy, compiled.expectations)
 
 
+def test_a_two_way_method_of_the_other_net_may_be_listed_and_is_told_the_object_path() -> None:
+    documents = builtin_documents(Net.EXTRA)
+    documents["extra.yaml"] = documents["extra.yaml"].replace(b"    oneWay: true\n", b"    response: L1\n")
+    documents["extra.yaml"] = documents["extra.yaml"].replace(
+        b"expect: import\nreason: OK", b"expect: deny\nreason: E_OBJECT_ONLY"
+    )
+    compiled = compile_sample(documents)
+    self_test(compiled.policy, compiled.expectations)
+
+
 def test_what_is_written_is_what_is_compiled() -> None:
     policy = sample_policy()
     assert (policy.version, policy.not_before, policy.not_after) == (1, BEGIN, END)
@@ -260,11 +270,6 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "  - path: /example.population.v1.Population/List",
         "  - path: /example.population.v1.Population/Verify",
         "stands twice",
-    ),
-    "two-way method of a foreign provider": (
-        "    oneWay: true\n",
-        "",
-        "a provider of the other net is reached by one-way methods only",
     ),
     "one-way method that streams": (
         "    oneWay: true\n",
