@@ -1,4 +1,4 @@
-"""Files in the carrier directory: written whole by the exporting gateway, listed and read by the verifier, never both.
+"""[a] Files in the carrier directory: the exporting gateway writes them whole, the verifier lists and reads them.
 
 A name sorts by the instant of making. A file appears by rename only, so whoever sees a name sees the whole file; what
 is being written begins with a dot. The reading side opens nothing for writing and needs no right to.

@@ -1,4 +1,4 @@
-"""Opens the small SQLite ledgers of the boundary: durable at commit, one writer, refused when made by another version.
+"""[a] Opens the small SQLite ledgers of the boundary: durable at commit, one writer, of one kind and version.
 
 Every error of SQLite leaves this layer as the reason that its owner names, so that a full disk is a refusal and no
 crash. What the tables mean is the business of `export_ledger`, `seen` and `import_ledger`.

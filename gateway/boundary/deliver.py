@@ -1,4 +1,4 @@
-"""Replays an imported call to its provider's connector under the importer's identity, and discards the answer.
+"""[a] Replays an imported call to its provider's connector under the importer's identity, and discards the answer.
 
 The Protocol is what the importer needs; `PoolDelivery` fulfils it with the process's own connections. What came back
 is judged here only so far: delivered, not accepted, or to be tried again. Its messages go nowhere: nothing of the

@@ -1,4 +1,4 @@
-"""Takes one allowed one_way call out of the net: signs it, seals it, makes it durable, returns the receipt.
+"""[a] Takes one allowed one_way call out of the net: signs it, seals it, makes it durable, returns the receipt.
 
 Runs in a worker thread of the gateway: three SM2 operations and a few syncs. It opens no sockets; the carrier is a
 directory. Whether the call may leave was decided, and recorded, before; nothing is decided here but whether the same

@@ -1,4 +1,4 @@
-"""What an exporting gateway remembers: its sequence, and the receipts of calls that carried an idempotency key.
+"""[a] What an exporting gateway remembers: its sequence, and the receipts of calls that carried an idempotency key.
 
 A key is noted before its file is written, so that after a crash the same key takes up the same object again: the
 importer then sees one object id twice, never one call as two objects. Calls without a key are only numbered.

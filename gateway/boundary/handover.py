@@ -1,4 +1,4 @@
-"""What verifier and importer say to each other over their Unix socket (docs/import.md, "Handover").
+"""[d] What verifier and importer say to each other over their Unix socket (docs/import.md, "Handover").
 
 Sans I/O: bytes in, parts out. Each frame is a length, a kind and a body; the verifier speaks, the importer answers
 each whole saying with one answer. The importer holds no foreign anchors and believes the verifier, which the kernel

@@ -1,4 +1,4 @@
-"""The importer's Unix socket: whoever the kernel says is the verifier may speak, and every saying is answered."""
+"""[a] The importer's Unix socket: whoever the kernel says is the verifier may speak, and every saying is answered."""
 
 import asyncio
 import logging

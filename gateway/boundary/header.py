@@ -1,4 +1,4 @@
-"""The header of a transported object: who sends what to whom, in one canonical form (docs/import.md, "Object header").
+"""[d] The header of a transported object: who sends what to whom, in one canonical form (docs/import.md, "Header").
 
 Pure: bytes in, value or E_IMPORT_FORMAT out. The form is a fixed sequence of length-prefixed fields, so that a header
 has one encoding only and `decode(encode(h)) == h`. Whether the header may be believed is `transport_file`'s business.

@@ -1,4 +1,4 @@
-"""Decides again, under the importer's own bundle, whether a verified object may come in, and what the provider sees.
+"""[d] Decides again, under the importer's own bundle, whether a verified object may come in.
 
 Pure. The object says what its sender's net decided; here nothing of that is taken over but the facts. The sender is
 believed as far as the verifier has verified it: that this gateway exported it for this caller. Zone, clearance,

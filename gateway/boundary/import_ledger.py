@@ -1,4 +1,4 @@
-"""What an importer has taken and how far it came: an object is in it once, for as long as it could come again.
+"""[a] What an importer has taken and how far it came: an object is in it once, for as long as it could come again.
 
 received -> delivering -> delivered | refused. `delivering` is durable before the first byte goes to the provider, so
 after a crash the importer knows which objects may have been executed. Messages are kept until the end of an object

@@ -1,4 +1,4 @@
-"""The importer: takes verified objects, decides again, and delivers each to its provider, in order and once.
+"""[a] The importer: takes verified objects, decides again, and delivers each to its provider, in order and once.
 
 A machine without sockets: it is told what the verifier says, holds the ledger, and asks a `Delivery` to carry. What
 is decided is in `import_decision`, what is remembered in `import_ledger`.

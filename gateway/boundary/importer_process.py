@@ -1,4 +1,4 @@
-"""The importer as a process: everything is built before anything listens, and one refusal stops the start.
+"""[a] The importer as a process: everything is built before anything listens, and one refusal stops the start.
 
 It holds its own net's anchors only. It listens on the verifier's Unix socket and on the management address, and
 connects to the connectors of its zone's providers; there is no address towards the other net.

@@ -1,4 +1,4 @@
-"""The receipt that the caller of a one_way method holds: its own gateway's signed word of what was accepted, and when.
+"""[d] The receipt that the caller of a one_way method holds: its own gateway's signed word of what was accepted.
 
 Pure. What is signed is a text of `name=value` lines that any SM2 library can rebuild (docs/import.md, "Receipt"); the
 protobuf message that carries the same values is `convert`'s business. A receipt says accepted for transport and never

@@ -1,4 +1,4 @@
-"""The sealed outside of a transport file: SM2 to the recipient's key, SM4-GCM in chunks (docs/import.md, "Seal").
+"""[d] The sealed outside of a transport file: SM2 to the recipient's key, SM4-GCM in chunks (docs/import.md, "Seal").
 
 Pure and streaming: blocks of bytes in, blocks out, never more than two chunks held. Sealing says who can read a file
 and that no byte of it was changed, moved, cut or added; it says nothing of who wrote it, since the recipient's public

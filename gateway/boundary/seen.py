@@ -1,4 +1,4 @@
-"""What a verifier has dealt with, so that a file that stays in the carrier is not read again at every look.
+"""[a] What a verifier has dealt with, so that a file that stays in the carrier is not read again at every look.
 
 Losing this memory costs work and nothing else: the importer knows an object that comes again.
 """

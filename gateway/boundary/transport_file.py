@@ -1,4 +1,4 @@
-"""What is inside a transport file: a header, signed by the exporting gateway, and the messages it covers.
+"""[d] What is inside a transport file: a header, signed by the exporting gateway, and the messages it covers.
 
 Sign, then seal: the recipient can show the signed object to a third party, and the header names the recipient's key,
 so that nobody can seal a signed object anew for someone else (docs/import.md, "Object"). The signature stands before
@@ -27,7 +27,7 @@ from zonegate.gm import sm2
 from zonegate.gm.sm2 import PrivateKey
 from zonegate.pki.certificate import Certificate, Profile, load_certificate
 from zonegate.pki.crl import Crl
-from zonegate.pki.path import TrustAnchors, verify_path
+from zonegate.pki.path import SignatureCache, TrustAnchors, verify_path
 from zonegate.reasons import Reason
 
 MAGIC: Final = b"ZGO1"
@@ -125,6 +125,7 @@ def open_object(
     now: datetime,
     crls: Sequence[Crl] = (),
     bounds: Bounds = DEFAULT_BOUNDS,
+    signatures: SignatureCache | None = None,
 ) -> VerifiedObject:
     """Return the verified object in a transport file, read block by block."""
     source = _Content(unseal(blocks, key))
@@ -132,7 +133,7 @@ def open_object(
     header = decode_header(signed.encoded)
     _check_bounds(header, bounds, now)
     _check_recipient(header, anchors, key)
-    signer = verify_signer(signed, header, anchors, now=now, crls=crls)
+    signer = verify_signer(signed, header, anchors, now=now, crls=crls, signatures=signatures)
     return VerifiedObject(header, signed, signer, tuple(_messages(source, header, bounds)))
 
 
@@ -145,7 +146,13 @@ def read_proof(proof: bytes) -> tuple[SignedHeader, ObjectHeader]:
 
 
 def verify_signer(
-    signed: SignedHeader, header: ObjectHeader, anchors: TrustAnchors, *, now: datetime, crls: Sequence[Crl] = ()
+    signed: SignedHeader,
+    header: ObjectHeader,
+    anchors: TrustAnchors,
+    *,
+    now: datetime,
+    crls: Sequence[Crl] = (),
+    signatures: SignatureCache | None = None,
 ) -> Certificate:
     """Return the signer's certificate if it was and is valid, speaks for the gateway, and signed the header."""
     try:
@@ -157,8 +164,9 @@ def verify_signer(
     if leaf.fingerprint != header.signer:
         raise _bad_signature("signer: the certificate is not the one that the header names")
     # Revocation is asked once, for now: whoever revokes a signer wants its objects stopped, whenever they were made.
-    verify_path(leaf, rest, anchors, now=now, crls=crls)
-    verify_path(leaf, rest, anchors, now=header.created)
+    signatures = signatures or SignatureCache()
+    verify_path(leaf, rest, anchors, now=now, crls=crls, signatures=signatures)
+    verify_path(leaf, rest, anchors, now=header.created, signatures=signatures)
     if leaf.profile not in SIGNER_PROFILES:
         allowed = " or ".join(sorted(SIGNER_PROFILES))
         raise ZoneGateError(Reason.E_CERT_USAGE, f"signer: its profile is {leaf.profile}, {allowed} is needed")

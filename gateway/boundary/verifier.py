@@ -1,4 +1,4 @@
-"""The verifier: reads the carrier, opens and verifies what lies there, hands it to the importer.
+"""[a] The verifier: reads the carrier, opens and verifies what lies there, hands it to the importer.
 
 It holds the importer's decryption key and the other net's anchors, verifies objects and nothing else (CA-14): it
 speaks no TLS, listens nowhere, connects to the importer's Unix socket only, and opens the carrier for reading only.
@@ -34,7 +34,7 @@ from zonegate.gateway.boundary.transport_file import Bounds, open_object
 from zonegate.gm import sm3
 from zonegate.gm.sm2 import PrivateKey
 from zonegate.pki.crl import Crl
-from zonegate.pki.path import TrustAnchors
+from zonegate.pki.path import SignatureCache, TrustAnchors
 from zonegate.reasons import Reason
 
 _LOG = logging.getLogger(__name__)
@@ -147,6 +147,7 @@ class Verifier:
         self._importer = importer
         self._clock = clock
         self._bounds = bounds
+        self._signatures = SignatureCache()
         self._postponed: dict[Found, float] = {}
         self._quiet = _Quiet()
 
@@ -223,8 +224,9 @@ class Verifier:
                 now=self._clock.now(),
                 crls=crls,
                 bounds=self._bounds,
+                signatures=self._signatures,
             )
-            verify_sender(item.header, self._trust.anchors, crls=crls)
+            verify_sender(item.header, self._trust.anchors, crls=crls, signatures=self._signatures)
         except ZoneGateError as error:
             if error.reason in _OWN_TROUBLE:
                 raise

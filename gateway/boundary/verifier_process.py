@@ -1,4 +1,4 @@
-"""The verifier as a process: built from its configuration, it looks through the carrier until SIGTERM.
+"""[a] The verifier as a process: built from its configuration, it looks through the carrier until SIGTERM.
 
 It serves nothing: no address, no metrics of its own. How many files wait and what was refused it tells the importer,
 which counts, keeps evidence and is watched. This module and all that it imports know no TLS.

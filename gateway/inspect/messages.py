@@ -1,4 +1,4 @@
-"""Cuts DATA bytes into gRPC messages, and frames messages again (the length prefix of "gRPC over HTTP/2").
+"""[d] Cuts DATA bytes into gRPC messages, and frames messages again (the length prefix of "gRPC over HTTP/2").
 
 A method under inspection is held message by message: bytes go on only when a whole message has passed its filter.
 No I/O and no knowledge of the content; the bound on a message is enforced when its prefix is seen, before it is stored.

@@ -1,4 +1,4 @@
-"""Decodes a message strictly by a resource's descriptor set and encodes it anew (XZ-02, architecture section 3).
+"""[d] Decodes a message strictly by a resource's descriptor set and encodes it anew (XZ-02, architecture section 3).
 
 What leaves is never the bytes that came: it is the runtime's own deterministic encoding of what was understood.
 Refused are unknown fields anywhere, unknown enum values, strings that are not UTF-8, missing required fields, an `Any`

@@ -1,4 +1,4 @@
-"""Walks the wire form of a protobuf message beside its descriptor and names the first thing that is not allowed.
+"""[d] Walks the wire form of a protobuf message beside its descriptor and names the first thing that is not allowed.
 
 It refuses what `schema.py` promises to refuse and the runtime would let pass or report without a field: unknown
 fields, wrong wire types, unknown enum values, strings that are not UTF-8, an unlisted `Any`, nesting too deep,
