@@ -153,6 +153,8 @@ class Importer:
     async def take(self, saying: Saying) -> Answer:
         """Return the answer to what the verifier said; BUSY whenever it cannot be noted durably now."""
         self.verifier_heard = self._clock.monotonic()
+        if self._stopping.is_set():
+            return Answer(Disposition.BUSY, "the importer is stopping")
         try:
             match saying:
                 case Greeting():

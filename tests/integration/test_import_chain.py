@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.importlab import METADATA, SUBMIT, ImportLab, figure
 from support.policy import CREDIT
+from zonegate.cli import main
 from zonegate.gateway.boundary.convert import receipt_from_bytes
 from zonegate.gateway.boundary.receipt import verify_receipt
 from zonegate.gateway.evidence.counts import count_by_life
@@ -245,6 +246,15 @@ def test_counters_equal_evidence(lab: ImportLab) -> None:
     }
     assert counted == {tuple(map(str, key)): number for key, number in life.decisions.items()}
     assert counted
+
+
+@pytest.mark.req("AU-02")
+def test_the_importers_evidence_verifies(lab: ImportLab, capsys: pytest.CaptureFixture[str]) -> None:
+    settled(lab)
+    for side, net in (("importer", lab.intra), ("shared", lab.extra)):
+        assert main(["evidence", "verify", str(lab.evidence(side)), "--trust", str(net.root_path)]) == 0
+        capsys.readouterr()
+    assert main(["evidence", "verify", str(lab.evidence("importer")), "--trust", str(lab.extra.root_path)]) != 0
 
 
 def test_a_restart_imports_nothing_again(lab: ImportLab) -> None:
