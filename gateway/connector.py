@@ -109,6 +109,7 @@ class Connector:
         self.process.stop_on_signals(self._reload)
         for listener in self._listeners:
             await listener.start()
+        self.process.settle_memory()
         self._serving = True
         announce("connector serving", uri=self.trust.uri)
         try:

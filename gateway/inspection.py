@@ -11,7 +11,7 @@ from zonegate.errors import ZoneGateError
 from zonegate.gateway.inspect.messages import MessageStream
 from zonegate.gateway.inspect.schema import SchemaFilter, Schemas
 from zonegate.identity import Net
-from zonegate.policies.model import Inspection
+from zonegate.policies.model import DEFAULT_MESSAGE_BYTES, Inspection
 from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
@@ -36,16 +36,20 @@ class Inspectors:
 
     def attach(self, call: Call, plan: Plan) -> None:
         """Put the bounds and filters that the plan's resource demands on both directions of `call`."""
+        if plan.inspection is None:
+            plan.inspection = self._of_plan(plan)
+        limit, request, response = plan.inspection
+        call.request_counter.limit = call.response_counter.limit = limit
+        if request is not None and response is not None:
+            call.request_filter = MessageStream(request, limit)
+            call.response_filter = MessageStream(response, limit)
+
+    def _of_plan(self, plan: Plan) -> tuple[int, SchemaFilter | None, SchemaFilter | None]:
         decision = plan.decision
         if decision is None or decision.resource is None or decision.method is None:
-            return
+            return DEFAULT_MESSAGE_BYTES, None, None
         limit = decision.resource.max_message_bytes
-        call.request_counter.limit = call.response_counter.limit = limit
-        if not self.demanded(plan):
-            return
-        request, response = self._of(decision.resource, decision.method)
-        call.request_filter = MessageStream(request, limit)
-        call.response_filter = MessageStream(response, limit)
+        return (limit, *self._of(decision.resource, decision.method)) if self.demanded(plan) else (limit, None, None)
 
     def demanded(self, plan: Plan) -> bool:
         """Tell whether messages are decoded and made anew: verbatim they pass in EXTRA below grade 4 only (XZ-02)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway import metadata as names
@@ -89,6 +89,8 @@ class Plan:
     valid_until: float = 0.0
     # Outgoing response blocks by the incoming block's stable part; bounded by the owner.
     responses: dict[object, bytes] = field(default_factory=dict)
+    # The bound on a message, and the filters of both directions where messages are inspected; set by the owner.
+    inspection: tuple[int, Any, Any] | None = None
     # What the recorder shares between the records of this plan's calls.
     recorded: object = None
 
@@ -153,7 +155,7 @@ def _compose(plan: Plan, decision: CallDecision, metadata: RequestMetadata) -> N
         if item.name in allowed:
             passing.append(item)
             size += len(item.name) + len(item.value)
-        else:
+        elif item.name != b"user-agent":  # every client sends it, and it ends at every hop
             plan.stripped += 1
     if size > OTHER_METADATA_LIMIT_BYTES:
         plan.reason, plan.step = Reason.E_METADATA, Area.ADMIT
