@@ -4,6 +4,7 @@ Pure: bytes, anchors and time in; bytes or a policy out. There is no unsigned mo
 their own (`officers`). Files are read and versions remembered by `bundle_store`.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from zonegate.reasons import Reason
 
 BUNDLE_MAX_BYTES = 32 << 20
 VERSION_MAX = 1 << 53
+FILE_NAME_MAX_CHARS = 200
 
 _FORMAT = "zonegate-policy-bundle/1"
 
@@ -82,6 +84,11 @@ def build(files: Mapping[str, bytes], *, version: int, not_before: datetime, not
     begin, end = _whole_seconds(not_before), _whole_seconds(not_after)
     if begin >= end:
         raise ZoneGateError(Reason.E_BUNDLE_FORMAT, "validity: notAfter must be later than notBefore")
+    for name in files:
+        try:
+            _check_name(name)
+        except ValueError as exc:
+            raise ZoneGateError(Reason.E_BUNDLE_FORMAT, str(exc)) from exc
     compiled = compile_documents(files, version=version, not_before=begin, not_after=end)
     self_test(compiled.policy, compiled.expectations)
     bundle = _Bundle(
@@ -101,6 +108,16 @@ def build(files: Mapping[str, bytes], *, version: int, not_before: datetime, not
 
 def _whole_seconds(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _check_name(name: str) -> str:
+    """A name is shown to people and may become a path again, so it stays below its folder and holds nothing unseen."""
+    parts = name.split("/")
+    unseen = any(unicodedata.category(char).startswith("C") for char in name)
+    if len(name) > FILE_NAME_MAX_CHARS or unseen or any(part in {"", ".", ".."} for part in parts):
+        msg = f"files: {name[:FILE_NAME_MAX_CHARS]!r} is not a name below a folder of at most {FILE_NAME_MAX_CHARS}"
+        raise ValueError(msg)
+    return name
 
 
 def _pack(name: str, content: bytes) -> _File:
@@ -133,7 +150,7 @@ def _contents(bundle: _Bundle, raw: bytes) -> BundleContents:
     if not_before >= not_after:
         msg = "validity: notAfter must be later than notBefore"
         raise ValueError(msg)
-    names = [file.name for file in bundle.files]
+    names = [_check_name(file.name) for file in bundle.files]
     if len(names) > DOCUMENTS_MAX or names != sorted(set(names)):
         msg = f"files: at most {DOCUMENTS_MAX}, each once, ordered by name"
         raise ValueError(msg)

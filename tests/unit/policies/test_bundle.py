@@ -172,12 +172,38 @@ def test_any_bytes_are_a_bundle_or_e_bundle_format(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         at = data.draw(st.integers(0, len(BUNDLE) - 1))
         raw = BUNDLE[:at] + raw + BUNDLE[at + data.draw(st.integers(0, 40)) :]
-    found = None
+    found, contents = None, None
     try:
-        read_bundle(raw)
+        contents = read_bundle(raw)
     except ZoneGateError as exc:
         found = exc.reason
-    assert found is (None if raw == BUNDLE else Reason.E_BUNDLE_FORMAT)
+    assert found is (Reason.E_BUNDLE_FORMAT if contents is None else None)
+    # What is read has one spelling, and another spelling is another digest, which no officer has signed.
+    assert contents is None or (contents.digest == sm3.hexdigest(BUNDLE)) is (raw == BUNDLE)
+
+
+BAD_NAMES = [
+    "/a.yaml",
+    "../a.yaml",
+    "a/../b.yaml",
+    "a//b.yaml",
+    "./a.yaml",
+    "a\n.yaml",
+    "a\u202e.yaml",
+    "a" * 196 + ".yaml",
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_file_names_stay_below_their_folder(name: str) -> None:
+    assert refusal(lambda: make({**FILES, name: b"# nothing\n"})).reason is Reason.E_BUNDLE_FORMAT
+    renamed = edited(lambda value: first_file(value).update(name=name))
+    assert refusal(lambda: read_bundle(renamed)).reason is Reason.E_BUNDLE_FORMAT
+
+
+def test_a_chinese_file_name_below_a_folder() -> None:
+    bundle = make({**FILES, "区域/公安.yaml": b"# nothing\n"})
+    assert "区域/公安.yaml" in read_bundle(bundle).files
 
 
 # --- signatures
