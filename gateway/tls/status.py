@@ -140,10 +140,14 @@ class UrlSource:
                 break
             if self._clock.monotonic() > end:
                 raise ZoneGateError(Reason.E_CRL, f"{self.name}: not read within {FETCH_SECONDS:g} s")
+        if response.length and len(content) <= LIST_LIMIT_BYTES:
+            raise ZoneGateError(Reason.E_CRL, f"{self.name}: cut off, {response.length} bytes are missing")
         return _bounded(bytes(content), self.name)
 
 
 class _Readable(Protocol):
+    length: int | None
+
     def read1(self, size: int, /) -> bytes: ...
 
 
