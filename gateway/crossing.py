@@ -330,7 +330,7 @@ class GatewayHandler:
         out = plan.responses.get(block.stable)
         if out is None:
             declared = block.get(names.LABEL)
-            if declared is not None and plan.route is Route.PROVIDER:
+            if declared is not None:
                 self._raise_response(call, plan, block, _text(declared))
                 return None
             out = self._remember(plan, block, plan.response_names)

@@ -98,7 +98,7 @@ class Gateway:
         self.handler = self._build_handler()
         self.relay = Relay(loop, self.handler, relay_limits(config.limits), clock)
         self.process.relays.append(self.relay)
-        self._pools: list[UpstreamPool] = []
+        self._pools: dict[UpstreamPool, Callable[[Peer], None]] = {}
         self._build_pools()
         self.listener: TlsListener | None = None
         self._serving = False
@@ -211,7 +211,7 @@ class Gateway:
             seconds=limits.connect_seconds,
         )
         pool = UpstreamPool(self.relay, name, dialler, http2_limits(limits))
-        self._pools.append(pool)
+        self._pools[pool] = expect
         return pool
 
     def _expect_gateway(self, zone: str, peer: Peer) -> None:
@@ -385,6 +385,8 @@ class Gateway:
         self.handler.policy_changed(policy, list(self.relay.calls))
         for down in list(self.relay.downstreams):
             self.handler.admitted(down)
+        for pool, expect in self._pools.items():
+            pool.check_peers(expect)
         self.relay.flush()
         self._record_policy(Reason.OK, "")
         announce("policy in force", version=policy.version, digest=policy.digest)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zonegate.gateway.relay.core import Relay
-    from zonegate.gateway.tls.channel import Channel
+    from zonegate.gateway.tls.channel import Channel, Peer
 
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_LAST_SECONDS = 2.0
@@ -252,6 +252,16 @@ class UpstreamPool:
             self.connect()
         for upstream in self.active:
             upstream.http2.tick(now)
+
+    def check_peers(self, check: Callable[[Peer], None]) -> None:
+        """Give connections whose peer `check` refuses no new calls; those under way end with the role's own judgement."""
+        for upstream in list(self.active):
+            if upstream.channel is not None:
+                try:
+                    check(upstream.channel.peer)
+                except ZoneGateError as error:
+                    self._last_error = error
+                    self.retire(upstream)
 
     def connected(self, upstream: Upstream) -> None:
         """A new connection may carry calls."""
