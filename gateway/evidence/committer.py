@@ -1,4 +1,4 @@
-"""The committing thread: writes what is queued, group after group, and tells when a group is durable or failed.
+"""[a] The committing thread: writes what is queued, group after group, and tells when a group is durable or failed.
 
 It starts at once when idle; what arrives during a write forms the next group. After a failed write the segment is
 given up, never written again (a failed fsync leaves no one knowing what is on the disk), and the next group tries a

@@ -1,4 +1,4 @@
-"""Sums evidence the way the decision counters count, so that both can be compared for equality (MO-02).
+"""[d] Sums evidence the way the decision counters count, so that both can be compared for equality (MO-02).
 
 Pure. A crossing counts once a hop, by the flow that decided it: (decision word, source zone, target zone, reason).
 What could not be recorded at all stands in gap records and is in no sum.

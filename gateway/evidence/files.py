@@ -1,4 +1,4 @@
-"""The evidence directory on disk: names, lock, atomic creation of a segment, the reserve. Decides nothing.
+"""[a] The evidence directory on disk: names, lock, atomic creation of a segment, the reserve. Decides nothing.
 
 A segment comes into being whole: written under a working name with header and first group, synced, renamed. So a
 directory never holds a segment without its header. The reserve is a preallocated file that becomes a segment when the

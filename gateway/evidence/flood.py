@@ -1,4 +1,4 @@
-"""Decides which refusals get a record each and which are only counted (architecture section 8).
+"""[d] Decides which refusals get a record each and which are only counted (architecture section 8).
 
 Pure: instants are arguments. All refusals before admission are counted; of identical refusals the first few within a
 window have a record each, the rest are counted. What makes two identical is closed (caller, reason, zones, decision

@@ -1,4 +1,4 @@
-"""Decides whether a seal or a head is signed by an evidence certificate, and whether two heads of a chain agree.
+"""[d] Decides whether a seal or a head is signed by an evidence certificate, and whether two heads of a chain agree.
 
 Pure. The witness rule of architecture section 8: whoever has kept a peer's head notices when the peer's chain is
 later shorter (`older`) or different (`fork`).

@@ -1,4 +1,4 @@
-"""The evidence log of one process: records go in on the event loop, come out durable, sealed, chained.
+"""[a] The evidence log of one process: records go in on the event loop, come out durable, sealed, chained.
 
 `append` never blocks: the disk is the committer's thread, signatures are the sealer's. Here are the bounds, the
 flood table, the callbacks on the loop, and start and stop. Formats are `segment` and `seal`; nothing is decided here

@@ -1,4 +1,4 @@
-"""Makes and checks the proof that one record is in a sealed batch, without the other records (RFC 6962's audit path).
+"""[d] Makes and checks the proof that one record is in a sealed batch, without the other records (RFC 6962).
 
 Pure. The proof holds the record itself, the chain hash before it, its path to the root, and the seal with its
 certificates; whoever has the net's root can check it alone.

@@ -1,4 +1,4 @@
-"""What evidence says: one struct a kind of record, encoded as JSON (docs/evidence.md documents every field).
+"""[d] What evidence says: one struct a kind of record, encoded as JSON (docs/evidence.md documents every field).
 
 No payload and no full personal number enters a record (AU-06): free text is masked and bounded when the struct is
 made, so no record object with an unmasked number exists. Chaining, sealing and files are `segment`, `seal`, `log`.

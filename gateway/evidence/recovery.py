@@ -1,4 +1,4 @@
-"""Decides from the segments on disk where a chain goes on after a process ended, in whatever way.
+"""[d] Decides from the segments on disk where a chain goes on after a process ended, in whatever way.
 
 Pure but for the reader it is given. Only a torn last write is dropped; what is complete but unsealed is kept; damage
 anywhere else is `E_EVIDENCE_BROKEN` and the gateway does not start on such a directory: it must be moved away and

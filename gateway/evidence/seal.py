@@ -1,4 +1,4 @@
-"""Seals and heads: a Merkle root over what is durable, signed by the evidence certificate (AU-02).
+"""[d] Seals and heads: a Merkle root over what is durable, signed by the evidence certificate (AU-02).
 
 Pure. The tree is RFC 6962's with SM3: leaf = SM3(00 || chain hash of the record), node = SM3(01 || left || right).
 A seal's statement names the batch, its first and last record, its root, the root before and the chain hash reached,

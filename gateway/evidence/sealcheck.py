@@ -1,4 +1,4 @@
-"""Decides whether a seal is signed by somebody who may: certificates, revocation, signature, a second opinion.
+"""[d] Decides whether a seal is signed by somebody who may: certificates, revocation, signature, a second opinion.
 
 Pure. Which records a seal covers, and whether they are the ones it covers, is `verify`'s question.
 """

@@ -1,4 +1,4 @@
-"""The sealing thread: at most `interval` after a record is durable it signs a Merkle root over all that are.
+"""[a] The sealing thread: at most `interval` after a record is durable it signs a Merkle root over all that are.
 
 Writes nothing itself: a finished seal goes to the committer, which makes it durable like a record. While nothing can
 be signed (expired certificate, broken key) it is not `ready`, and the committer refuses new crossings.

@@ -1,4 +1,4 @@
-"""A second opinion on seals: SM2 verification by gmssl, an independent implementation in pure Python.
+"""[d] A second opinion on seals: SM2 verification by gmssl, an independent implementation in pure Python.
 
 Used by `zonegate evidence verify --second-opinion` and tests only. Verification needs no nonce, so gmssl's weak
 randomness does not matter; it accepts points off the curve, so the point is checked first, with its own constants.

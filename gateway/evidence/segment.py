@@ -1,4 +1,4 @@
-"""The segment file format: bytes to entries and back, strict and bounded (docs/evidence.md draws it).
+"""[d] The segment file format: bytes to entries and back, strict and bounded (docs/evidence.md draws it).
 
 Pure: no file is opened here. A segment is MAGIC and then entries; the first entry is the header. Each entry ends with
 its chain hash, SM3(previous chain hash || type || payload), and the header continues the chain of the segment before.

@@ -1,4 +1,4 @@
-"""Decides what to tell an operator about one crossing: where it stands, why, who can mend it (`zonegate why`).
+"""[d] Decides what to tell an operator about one crossing: where it stands, why, who can mend it (`zonegate why`).
 
 Pure: the records of one crossing from one or several gateways in, lines out, in English and Chinese. It tells no
 content: what was asked and answered is in no record anyway.

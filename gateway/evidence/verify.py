@@ -1,4 +1,4 @@
-"""Verifies a chain of evidence offline: chain hashes, batches, signatures, certificates, heads (AU-02).
+"""[d] Verifies a chain of evidence offline: chain hashes, batches, signatures, certificates, heads (AU-02).
 
 Pure but for the readers it is given: segments in, a report or the first thing that is wrong out. Finds an edited,
 deleted, moved, inserted or re-signed record, a missing segment, and with a head from elsewhere a chain that was cut
