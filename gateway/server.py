@@ -95,6 +95,7 @@ class Gateway:
         )
         self.recorder = Recorder(self.log, self.metrics, clock, self._basis())
         self.witness = Witness(self.log)
+        self._exporter: Exporter | None = None
         self.handler = self._build_handler()
         self.relay = Relay(loop, self.handler, relay_limits(config.limits), clock)
         self.process.relays.append(self.relay)
@@ -172,8 +173,8 @@ class Gateway:
         )
         exporting = None
         if config.export is not None:
-            exporter = Exporter(config.export.carrier, config.export.ledger, self.trust.credential, self.clock)
-            exporting = Exporting(self.loop, process.executor, exporter, self.recorder)
+            self._exporter = Exporter(config.export.carrier, config.export.ledger, self.trust.credential, self.clock)
+            exporting = Exporting(self.loop, process.executor, self._exporter, self.recorder)
         per_second = config.limits.calls_per_second_per_caller
         return GatewayHandler(
             uri=self.trust.uri,
@@ -277,6 +278,8 @@ class Gateway:
         if self.listener is not None:
             self.listener.close()
         self.process.close()
+        if self._exporter is not None:
+            self._exporter.close()
         self.log.close()
         announce("gateway stopped", zone=self.zone.name)
 
@@ -357,6 +360,8 @@ class Gateway:
     async def _reload_all(self) -> None:
         try:
             await self.loop.run_in_executor(self.process.executor, self.trust.reload)
+            if self._exporter is not None:
+                self._exporter.use_signer(self.trust.credential)
             announce("certificate reloaded", serial=f"{self.trust.credential.leaf.serial:x}")
         except ZoneGateError as error:
             complain("certificate refused", error.reason, error.detail)

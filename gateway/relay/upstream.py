@@ -254,7 +254,7 @@ class UpstreamPool:
             upstream.http2.tick(now)
 
     def check_peers(self, check: Callable[[Peer], None]) -> None:
-        """Give connections whose peer `check` refuses no new calls; those under way end with the role's own judgement."""
+        """Give connections whose peer `check` refuses no new calls; calls under way are the role's to judge."""
         for upstream in list(self.active):
             if upstream.channel is not None:
                 try:
