@@ -19,7 +19,7 @@ from zonegate.gateway.tls.session import Handshake
 from zonegate.reasons import Reason
 
 # What went wrong on this side of the handshake says nothing to a caller whose next hop cannot be reached.
-_UNREACHABLE = frozenset({Reason.E_TLS_PROTOCOL, Reason.E_TLS_TIMEOUT, Reason.E_TLS_RATE})
+_UNREACHABLE = frozenset({Reason.E_TLS_PROTOCOL, Reason.E_TLS_INCOMPLETE, Reason.E_TLS_TIMEOUT, Reason.E_TLS_RATE})
 
 
 class Attempt:

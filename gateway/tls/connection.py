@@ -160,7 +160,7 @@ class TlsConnection(asyncio.Protocol):
         self._owner.gone(self)
 
     def _report_left(self, error: ZoneGateError | None) -> None:
-        left = ZoneGateError(Reason.E_TLS_PROTOCOL, "handshake: the peer left before its end")
+        left = ZoneGateError(Reason.E_TLS_INCOMPLETE, "handshake: the peer left before its end")
         self._owner.refused(self, error or left)
 
     # Handshake.

@@ -67,7 +67,7 @@ def test_a_peer_that_leaves_is_counted_once():
                 socket.create_connection(("127.0.0.1", b.port)).close() if not data else await b.in_thread(
                     lambda piece: read_all(b.port, piece, half_close=True), data
                 )
-                assert await b.reason() is Reason.E_TLS_PROTOCOL
+                assert await b.reason() is Reason.E_TLS_INCOMPLETE
             await soon(lambda: b.listener is not None and b.listener.connections == 0)
             assert b.refusals.empty()
 
