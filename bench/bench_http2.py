@@ -16,9 +16,9 @@ import time
 
 from zonegate.gateway.http2 import frames
 from zonegate.gateway.http2.connection import Connection, Limits, Role
-from zonegate.gateway.http2.decoder import HeaderMemo
 from zonegate.gateway.http2.events import DataReceived, HeadersReceived, TrailersReceived
 from zonegate.gateway.http2.headers import encode
+from zonegate.gateway.http2.memo import HeaderMemo
 
 MESSAGE = b"\0" + (200).to_bytes(4) + bytes(200)
 

@@ -37,7 +37,8 @@ _MAX_OPEN_PINGS = 16
 class Connection(Inbound):
     """The engine: `Connection(role, limits, memo)`.
 
-    `memo` is what the header decoder remembers; connections of one identity, or of one process, may share one.
+    `memo` is what the header decoder remembers. Each connection has its own unless connections share one: then the same
+    fields are the same objects on all of them, and what is cached under `HeaderBlock.stable` serves them all.
     """
 
     # -- what the owner reads

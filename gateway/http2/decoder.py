@@ -8,12 +8,10 @@ connection, and three memos answer, from the widest to the narrowest:
 * layouts: the constant runs of a block around its volatile fields, found by the block's first bytes;
 * fields, by their bytes and by (name, value).
 
-A memo holds two generations and drops the older one when the younger is full, so what is used stays and a peer that
-varies its fields without end costs a bounded number of bytes. Never-indexed fields are not remembered.
-What the fields mean to gRPC is not decided here.
+Never-indexed fields are not remembered. What the fields mean to gRPC is not decided here.
 """
 
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from hpack import HPACKError
 from hpack.huffman_table import decode_huffman
@@ -24,6 +22,7 @@ from zonegate.gateway.http2.headers import (
     FIELD_OVERHEAD,
     REMEMBERED_LENGTH,
     VALUE_IS_LEGAL,
+    VISIBLE,
     VOLATILE_NAMES,
     Field,
     HeaderBlock,
@@ -34,6 +33,7 @@ from zonegate.gateway.http2.headers import (
     literal,
     wire_name,
 )
+from zonegate.gateway.http2.memo import HeaderMemo, Layout
 
 _STATIC: Final = (None, *(literal(name, value) for name, value in HeaderTable.STATIC_TABLE))
 _STATIC_BY_VALUE: Final = {(field.name, field.value): field for field in _STATIC if field is not None}
@@ -43,82 +43,8 @@ _LAYOUT_KEY: Final = 64
 _LONGEST_INTEGER: Final = 5
 
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
 class CompressionError(ValueError):
     """The block cannot be decoded: COMPRESSION_ERROR, the connection fails (RFC 9113 section 4.3)."""
-
-
-class _Memo(Generic[_K, _V]):
-    """A bounded mapping in two generations; reading an old entry makes it young again."""
-
-    __slots__ = ("_bytes", "_max_bytes", "_max_entries", "_old", "young")
-
-    def __init__(self, max_entries: int, max_bytes: int) -> None:
-        self.young: dict[_K, _V] = {}
-        self._old: dict[_K, _V] = {}
-        self._bytes = 0
-        self._max_entries = max_entries
-        self._max_bytes = max_bytes
-
-    def find_old(self, key: _K, cost: int) -> _V | None:
-        """Return an entry that the caller did not find in `young`."""
-        value = self._old.get(key)
-        if value is not None:
-            self.put(key, value, cost)
-        return value
-
-    def put(self, key: _K, value: _V, cost: int) -> None:
-        """Remember; `cost` is what the entry holds in bytes."""
-        if key in self.young:
-            self.young[key] = value
-            return
-        if len(self.young) >= self._max_entries or self._bytes + cost > self._max_bytes:
-            self._old = self.young
-            self.young = {}
-            self._bytes = 0
-        self.young[key] = value
-        self._bytes += cost
-
-    def __len__(self) -> int:
-        return len(self.young) + len(self._old)
-
-
-class _Layout:
-    """A block's shape: for each volatile field the constant bytes up to its value, then the constant tail."""
-
-    __slots__ = ("part", "size", "steps", "tail")
-
-    def __init__(self, part: StablePart, steps: tuple[tuple[bytes, int, bytes, bytes], ...], tail: bytes) -> None:
-        self.part = part
-        self.steps = steps
-        self.tail = tail
-        self.size = part.size + sum(len(name) + FIELD_OVERHEAD for _lead, _length, name, _wire in steps)
-
-
-class HeaderMemo:
-    """What decoders remember. One may serve many connections: it holds nothing that belongs to one.
-
-    A peer can tell from timing whether a field that is not never-indexed was seen before by the same memo
-    (RFC 7541 section 7.1), and can push others' entries out of it; give each identity its own where that matters.
-    """
-
-    __slots__ = ("blocks", "by_value", "by_wire", "layouts", "parts")
-
-    def __init__(self, *, max_entries: int = 512, max_bytes: int = 131_072) -> None:
-        self.blocks: tuple[_Memo[bytes, HeaderBlock], ...] = tuple(_Memo(max_entries, max_bytes) for _ in Kind)
-        self.layouts: tuple[_Memo[bytes, _Layout], ...] = tuple(_Memo(max_entries, max_bytes) for _ in Kind)
-        self.parts: tuple[_Memo[tuple[Field, ...], StablePart], ...] = tuple(
-            _Memo(max_entries, max_bytes) for _ in Kind
-        )
-        self.by_wire: _Memo[bytes, Field] = _Memo(max_entries, max_bytes)
-        self.by_value: _Memo[tuple[bytes, bytes], Field] = _Memo(max_entries, max_bytes)
-
-    def __len__(self) -> int:
-        several = (self.blocks, self.layouts, self.parts)
-        return len(self.by_wire) + len(self.by_value) + sum(sum(map(len, memos)) for memos in several)
 
 
 class HpackDecoder:
@@ -127,6 +53,7 @@ class HpackDecoder:
     __slots__ = ("_blocks", "_layouts", "_max_capacity", "_max_fields", "_max_list", "_memo", "_must_update", "_table")
 
     def __init__(self, memo: HeaderMemo, *, max_list: int, max_fields: int) -> None:
+        memo.bind(max_list, max_fields)
         self._memo = memo
         self._blocks = memo.blocks
         self._layouts = memo.layouts
@@ -164,13 +91,13 @@ class HpackDecoder:
                 return block
         return self._step_by_step(data, kind)
 
-    def _by_layout(self, layout: _Layout, data: bytes) -> HeaderBlock | None:
+    def _by_layout(self, layout: Layout, data: bytes) -> HeaderBlock | None:
         """Decode a block that differs from an earlier one in its volatile values only; None if it does not."""
         position = 0
-        size = layout.size
+        size = layout.part.size
         volatile = []
         try:
-            for lead, length, name, wire in layout.steps:
+            for lead, length, name, wire, fixed in layout.steps:
                 if not data.startswith(lead, position):
                     return None
                 position += length
@@ -179,15 +106,15 @@ class HpackDecoder:
                     end = position + 1 + count
                     value = data[position + 1 : end]
                     # a value cut short by the block's end fails at the tail's comparison
-                    if VALUE_IS_LEGAL(value) is None:
+                    if value.translate(None, VISIBLE) and VALUE_IS_LEGAL(value) is None:
                         return None
-                    volatile.append(Field(name, value, wire + data[position:end], 0, False, True))  # noqa: FBT003
-                    size += count
+                    volatile.append(Field(name, value, wire + data[position:end], fixed + count, 0, False, True))  # noqa: FBT003
+                    size += fixed + count
                 elif 128 <= count < 255:
                     end = position + count - 127
                     field = literal(name, decode_huffman(data[position + 1 : end]))
                     volatile.append(field)
-                    size += len(field.value)
+                    size += field.size
                 else:
                     return None
                 position = end
@@ -198,9 +125,16 @@ class HpackDecoder:
         return HeaderBlock(layout.part, tuple(volatile))
 
     def _step_by_step(self, data: bytes, kind: Kind) -> HeaderBlock:
+        try:
+            return self._fields(data, kind)
+        except IndexError:
+            msg = "a field is cut short by the block's end"
+            raise CompressionError(msg) from None
+
+    def _fields(self, data: bytes, kind: Kind) -> HeaderBlock:
         position = start = self._size_updates(data)
         end = len(data)
-        by_wire = self._memo.by_wire.young
+        known = self._memo.by_wire.young
         table = self._table
         stable: list[Field] = []
         volatile: list[Field] = []
@@ -211,58 +145,59 @@ class HpackDecoder:
         while position < end:
             at = position
             first = data[at]
+            field: Field | None
             if first >= 0x80:
-                index, position = _integer(data, at, 0x7F)
-                field = _STATIC[index] if 0 < index <= _STATIC_COUNT else None
-                name, value = (b"", b"") if field is not None else self._dynamic(index)
-                sensitive = False
                 value_at = -1
+                index = first & 0x7F
+                position += 1
+                if index == 0x7F:
+                    index, position = _integer(data, at, 0x7F)
+                if 0 < index <= _STATIC_COUNT:
+                    field = _STATIC[index]
+                else:
+                    field, failure = self._made(*self._dynamic(index), failure)
             else:
-                if 0x20 <= first < 0x40:
+                if first >= 0x40:
+                    index, full = first & 0x3F, 0x3F
+                elif first < 0x20:
+                    index, full = first & 0x0F, 0x0F
+                else:
                     msg = "a table size update stands after a field"
                     raise CompressionError(msg)
-                index, position = _integer(data, at, 0x3F if first >= 0x40 else 0x0F)
+                position += 1
+                if index == full:
+                    index, position = _integer(data, at, full)
                 name_at = position
                 if index == 0:
-                    position = _string_end(data, position)
+                    length = data[position] & 0x7F
+                    position = position + 1 + length if length < 0x7F else _string_end(data, position)
                 value_at = position
-                position = _string_end(data, position)
+                length = data[position] & 0x7F
+                position = position + 1 + length if length < 0x7F else _string_end(data, position)
                 if position > end:
                     msg = "a string is longer than the block"
                     raise CompressionError(msg)
-                sensitive = 0x10 <= first < 0x20
-                field = by_wire.get(data[at:position])
+                field = known.get(data[at:position])
                 if field is None:
                     name = _string(data, name_at, value_at) if index == 0 else self._name(index)
                     value = _string(data, value_at, position)
-                else:
-                    name, value = field.name, field.value
-                if first >= 0x40 and table is not None:
-                    table.add(name, value)
+                    field, failure = self._made(name, value, failure, sensitive=0x10 <= first < 0x20)
+                    if field is not None and index <= _STATIC_COUNT:
+                        self._remember_wire(data[at:position], field)
+                        known = self._memo.by_wire.young
+                    if first >= 0x40 and table is not None:
+                        table.add(name, value)
+                elif first >= 0x40 and table is not None:
+                    table.add(field.name, field.value)
             count += 1
-            size += FIELD_OVERHEAD + (len(field.name) + len(field.value) if field else len(name) + len(value))
-            if size > self._max_list or count > self._max_fields:
+            if field is not None:
+                size += field.size
+            if failure is None and (size > self._max_list or count > self._max_fields):
                 failure = HeaderListTooLargeError(
                     f"header list: more than {self._max_list} bytes or {self._max_fields} fields"
                 )
-                if table is None:
-                    raise failure
-            if failure is not None:
-                continue  # the rest is read only for what it does to the dynamic table
-            if field is None:
-                try:
-                    field = self._remembered(name, value, sensitive=sensitive)
-                except MalformedError as exc:
-                    failure = exc
-                    continue
-                if (
-                    not sensitive
-                    and not field.volatile
-                    and index <= _STATIC_COUNT
-                    and position - at <= REMEMBERED_LENGTH
-                ):
-                    self._memo.by_wire.put(data[at:position], field, position - at)
-                    by_wire = self._memo.by_wire.young
+            if failure is not None or field is None:
+                continue  # the rest may still be a compression error, and change the dynamic table
             if field.volatile:
                 if before_volatile < 0:
                     before_volatile = len(stable)
@@ -272,14 +207,32 @@ class HpackDecoder:
                 stable.append(field)
         if failure is not None:
             raise failure
-        part = self._part(tuple(stable), kind)
+        key = tuple(stable)
+        part = self._known_part(key, kind)
+        seen_before = part is not None
+        if part is None:
+            part = self._new_part(key, kind)
         if 0 <= before_volatile < part.pseudo:
             msg = "a pseudo-header comes after a regular field"
             raise MalformedError(msg)
         block = HeaderBlock(part, tuple(volatile))
-        if table is None and start == 0 and part.cacheable and end <= _REMEMBERED_BLOCK:
+        # what came once need not come again: a peer that varies its fields does not pay for layouts
+        if seen_before and table is None and start == 0 and end <= _REMEMBERED_BLOCK:
             self._remember(data, kind, block, values_at)
         return block
+
+    def _made(
+        self, name: bytes, value: bytes, failure: MalformedError | None, *, sensitive: bool = False
+    ) -> tuple[Field | None, MalformedError | None]:
+        """Return a field, or None and why: a block is refused at its end, when the dynamic table has seen all of it."""
+        try:
+            return self._remembered(name, value, sensitive=sensitive), failure
+        except MalformedError as exc:
+            return None, failure or exc
+
+    def _remember_wire(self, wire: bytes, field: Field) -> None:
+        if len(wire) <= REMEMBERED_LENGTH and not field.sensitive and not field.volatile:
+            self._memo.by_wire.put(wire, field, len(wire))
 
     def _remember(self, data: bytes, kind: Kind, block: HeaderBlock, values_at: list[tuple[int, int]]) -> None:
         # an empty grpc-message is in nearly every trailers block
@@ -292,19 +245,22 @@ class HpackDecoder:
             if field.sensitive or value_at < 0:
                 return
             lead = data[position:value_at]
-            steps.append((lead, len(lead), field.name, wire_name(field.name, sensitive=False)))
+            fixed = len(field.name) + FIELD_OVERHEAD
+            steps.append((lead, len(lead), field.name, wire_name(field.name, sensitive=False), fixed))
             position = value_end
-        self._layouts[kind].put(data[:_LAYOUT_KEY], _Layout(block.part, tuple(steps), data[position:]), len(data))
+        self._layouts[kind].put(data[:_LAYOUT_KEY], Layout(block.part, tuple(steps), data[position:]), len(data))
 
-    def _part(self, stable: tuple[Field, ...], kind: Kind) -> StablePart:
+    def _known_part(self, stable: tuple[Field, ...], kind: Kind) -> StablePart | None:
         memo = self._memo.parts[kind]
         part = memo.young.get(stable)
         if part is None:
-            part = memo.find_old(stable, sum([len(field.wire) for field in stable]))
-        if part is None:
-            part = StablePart(stable, kind)
-            if part.cacheable:
-                memo.put(stable, part, part.size)
+            part = memo.find_old(stable, sum([field.size for field in stable]))
+        return part
+
+    def _new_part(self, stable: tuple[Field, ...], kind: Kind) -> StablePart:
+        part = StablePart(stable, kind)
+        if part.cacheable:
+            self._memo.parts[kind].put(stable, part, part.size)
         return part
 
     def _remembered(self, name: bytes, value: bytes, *, sensitive: bool) -> Field:

@@ -72,6 +72,8 @@ _MARKS: Final = {
 _NAME: Final = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 # RFC 9110 section 5.5: no control characters but a tab inside, no white space at either end.
 VALUE_IS_LEGAL: Final = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?").fullmatch
+# Nearly every value has nothing else; a value without these is looked at by the rule above.
+VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 FIELD_OVERHEAD: Final = 32
 REMEMBERED_LENGTH: Final = 512
@@ -116,12 +118,22 @@ class HeaderListTooLargeError(MalformedError):
 class Field:
     """One header field; equal to nothing but itself."""
 
-    __slots__ = ("mark", "name", "sensitive", "value", "volatile", "wire")
+    __slots__ = ("mark", "name", "sensitive", "size", "value", "volatile", "wire")
 
-    def __init__(self, name: bytes, value: bytes, wire: bytes, mark: int, sensitive: bool, volatile: bool) -> None:  # noqa: FBT001 - made once per field in the hot loop; `literal` is the public maker
+    def __init__(
+        self,
+        name: bytes,
+        value: bytes,
+        wire: bytes,
+        size: int,
+        mark: int,
+        sensitive: bool,  # noqa: FBT001 - positional for the hot loop; `literal` is the public maker
+        volatile: bool,  # noqa: FBT001
+    ) -> None:
         self.name = name
         self.value = value
         self.wire = wire
+        self.size = size
         self.mark = mark
         self.sensitive = sensitive
         self.volatile = volatile
@@ -167,7 +179,8 @@ def literal(name: bytes, value: bytes, *, sensitive: bool = False) -> Field:
     if wire is None:
         wire = wire_name(name, sensitive=sensitive) + encode_length(len(value)) + value
     mark = _MARKS.get(name, UNKNOWN_PSEUDO if name.startswith(b":") else 0)
-    return Field(name, value, wire, mark, sensitive, name in VOLATILE_NAMES)
+    size = len(name) + len(value) + FIELD_OVERHEAD
+    return Field(name, value, wire, size, mark, sensitive, name in VOLATILE_NAMES)
 
 
 def encode(fields: Iterable[Field]) -> bytes:
@@ -182,7 +195,7 @@ class StablePart:
 
     def __init__(self, fields: tuple[Field, ...], kind: Kind) -> None:
         self.fields = fields
-        self.size = sum(len(field.name) + len(field.value) for field in fields) + FIELD_OVERHEAD * len(fields)
+        self.size = sum([field.size for field in fields])
         self.cacheable = all(not field.sensitive and len(field.wire) <= REMEMBERED_LENGTH for field in fields)
         self.content_length = -1
         self.pseudo = _check(fields, kind)

@@ -6,10 +6,11 @@ Nothing here reads a frame (`inbound` does) or is called by the owner (`connecti
 from enum import StrEnum
 from typing import Final
 
-from zonegate.gateway.http2.decoder import HeaderMemo, HpackDecoder
+from zonegate.gateway.http2.decoder import HpackDecoder
 from zonegate.gateway.http2.events import ConnectionFailed, Event, GoAwayReceived, StreamReset
 from zonegate.gateway.http2.frames import DEFAULT_WINDOW, MAX_STREAM_ID, PREFACE, ErrorCode, goaway, window_update
 from zonegate.gateway.http2.limits import Budget, Budgets, Limits
+from zonegate.gateway.http2.memo import HeaderMemo
 from zonegate.gateway.http2.outbound import Outbound, Stream
 from zonegate.gateway.http2.settings import ConnectionFault, PeerSettings
 

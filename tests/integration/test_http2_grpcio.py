@@ -10,7 +10,6 @@ import grpc
 import pytest
 
 from zonegate.gateway.http2.connection import Connection, Limits, Role
-from zonegate.gateway.http2.decoder import HeaderMemo
 from zonegate.gateway.http2.events import (
     ConnectionFailed,
     DataReceived,
@@ -22,6 +21,7 @@ from zonegate.gateway.http2.events import (
 )
 from zonegate.gateway.http2.frames import ErrorCode
 from zonegate.gateway.http2.headers import HeaderBlock, encode, literal
+from zonegate.gateway.http2.memo import HeaderMemo
 
 TEN_MB = 10 * 1024 * 1024
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.http2 import REQUEST, REQUEST_PAIRS, block, field
-from zonegate.gateway.http2.decoder import CompressionError, HeaderMemo, HpackDecoder
+from zonegate.gateway.http2.decoder import CompressionError, HpackDecoder
 from zonegate.gateway.http2.headers import HeaderBlock, HeaderListTooLargeError, Kind, MalformedError
+from zonegate.gateway.http2.memo import HeaderMemo
 
 # Header blocks of a grpcio 1.85 client as captured: first call before, later calls after our table size of 0.
 GRPCIO_FIRST = (
@@ -205,6 +206,12 @@ class TestMemo:
         memo = HeaderMemo()
         assert decoder(memo).decode(REQUEST, Kind.REQUEST) is decoder(memo).decode(REQUEST, Kind.REQUEST)
 
+    def test_a_memo_serves_one_set_of_limits(self) -> None:
+        memo = HeaderMemo()
+        decoder(memo)
+        with pytest.raises(ValueError, match="memo"):
+            decoder(memo, max_list=500)
+
     def test_one_field_has_one_object_however_it_is_encoded(self) -> None:
         made = decoder()
         plain = made.decode(REQUEST + field(b"x", b"abc"), Kind.REQUEST).stable[-1]
@@ -342,6 +349,44 @@ def test_the_memos_never_change_what_a_block_means(calls: list[list[tuple[bytes,
             assert all(f.volatile for f in found.volatile)
 
 
+WARM = [
+    REQUEST,
+    GRPCIO_LATER,
+    REQUEST + field(b"traceparent", b"abc"),
+    REQUEST + field(b"grpc-timeout", b"1S") + field(b"x", b"1") + field(b"traceparent", b"abc") + field(b"y", b"2"),
+    REQUEST + b"\x00\x0btraceparent\x83" + Encoder().huffman_coder.encode(b"0123"),
+]
+
+
+@st.composite
+def near_misses(draw: st.DrawFn) -> bytes:
+    """A block that is nearly one that was seen: cut short, with a byte changed, or with bytes put in or left out."""
+    data = bytearray(draw(st.sampled_from(WARM)))
+    at = draw(st.integers(0, len(data) - 1))
+    how = draw(st.integers(0, 4))
+    if how == 0:
+        return bytes(data[:at])
+    if how == 1:
+        data[at] = draw(st.integers(0, 255))
+    elif how == 2:
+        data[at:at] = draw(st.binary(min_size=1, max_size=3))
+    elif how == 3:
+        del data[at : at + draw(st.integers(1, 3))]
+    else:
+        data += draw(st.binary(min_size=1, max_size=4))
+    return bytes(data)
+
+
+@settings(max_examples=500, deadline=None)
+@given(near_misses())
+def test_a_decoder_that_remembers_judges_as_one_that_does_not(data: bytes) -> None:
+    warm, cold = decoder(), decoder()
+    for _ in range(3):
+        for known in WARM:
+            warm.decode(known, Kind.REQUEST)
+    assert by_us(warm, data, Kind.REQUEST) == by_us(cold, data, Kind.REQUEST)
+
+
 def _is_volatile(found: HeaderBlock, name: bytes) -> bool:
     return any(f.name == name for f in found.volatile)
 
@@ -353,9 +398,9 @@ def by_library(library: Decoder, data: bytes) -> Any:
         return CompressionError
 
 
-def by_us(made: HpackDecoder, data: bytes) -> Any:
+def by_us(made: HpackDecoder, data: bytes, kind: Kind = Kind.TRAILERS) -> Any:
     try:
-        return sorted((f.name, f.value, f.sensitive) for f in made.decode(data, Kind.TRAILERS).fields)
+        return sorted((f.name, f.value, f.sensitive) for f in made.decode(data, kind).fields)
     except CompressionError:
         return CompressionError
     except MalformedError:

@@ -125,6 +125,21 @@ def test_streams_take_turns_when_the_connections_window_opens() -> None:
     assert [stream for stream, _, _ in data_lengths(engine)] == [1, 3, 5, 1, 3, 5]
 
 
+def test_discarded_data_lets_a_refusal_overtake_it() -> None:
+    engine = server()
+    engine.receive(settings((4, 3)) + frame(HEADERS, END_HEADERS | END_STREAM, 3, REQUEST))
+    engine.send_headers(3, RESPONSE, end_stream=False)
+    assert engine.send_data(3, b"abcdef", end_stream=False) == 3
+    engine.send_headers(3, TRAILERS, end_stream=True)
+    engine.discard(3)
+    assert engine.queued(3) == engine.queued_total == 0
+    engine.send_headers(3, TRAILERS, end_stream=True)
+    assert [(f.kind, f.flags) for f in frames(engine.take_output())][1:] == [(HEADERS, 4), (DATA, 0), (HEADERS, 5)]
+    assert engine.open_streams == 0
+    engine.discard(3)
+    assert engine.receive(window(3, 100)) == []
+
+
 class TestPaused:
     def test_data_waits_while_the_transport_is_paused(self) -> None:
         engine = client(streams=2)
