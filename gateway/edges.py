@@ -10,12 +10,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-
 from zonegate.errors import ZoneGateError
 from zonegate.gateway import metadata as names
 from zonegate.gateway.admission import expect_identity
+from zonegate.gateway.convert import HEALTH_NOT_SERVING, HEALTH_SERVING, health_service_from_bytes
 from zonegate.gateway.http2.headers import Field, HeaderBlock, literal
 from zonegate.gateway.inspect.messages import MessageAssembler
 from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200, TRAILERS_OK
@@ -179,14 +177,11 @@ class CallingEdge(_Edge):
                 if not ended:
                     return
                 assembler.finish()
-                HealthCheckRequest.FromString(messages[0] if messages else b"")
+                health_service_from_bytes(messages[0] if messages else b"")
             except ZoneGateError as error:
                 call.refuse(error.reason, error.detail)
-            except DecodeError:
-                call.refuse(Reason.E_SCHEMA, "the message is not a grpc.health.v1.HealthCheckRequest")
             else:
-                up = HealthCheckResponse.SERVING if self.gateway.up else HealthCheckResponse.NOT_SERVING
-                call.respond(HealthCheckResponse(status=up).SerializeToString(), TRAILERS_OK)
+                call.respond(HEALTH_SERVING if self.gateway.up else HEALTH_NOT_SERVING, TRAILERS_OK)
 
         call.collect(receive)
 

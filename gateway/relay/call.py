@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zonegate.errors import ZoneGateError
+from zonegate.gateway.convert import refusal_to_bytes
 from zonegate.gateway.http2.frames import ErrorCode
 from zonegate.gateway.inspect.messages import frame
-from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200, MessageCounter, refusal_fields
+from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200, MessageCounter, refusal_fields, refusal_sentence
 from zonegate.gm.sm3 import new as new_sm3
 from zonegate.reasons import REGISTRY, Executed, Reason
 
@@ -170,7 +171,8 @@ class Call:
         self.reason = reason
         info = REGISTRY[reason]
         self.status = int(info.grpc)
-        fields = refusal_fields(reason, detail, self.crossing)
+        status = refusal_to_bytes(reason, refusal_sentence(reason, detail), self.crossing)
+        fields = refusal_fields(reason, detail, self.crossing, status)
         block = b"".join(field.wire for field in fields)
         if not self.response_started:
             block = STATUS_200.wire + CONTENT_TYPE.wire + block

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from zonegate.gateway.http2.headers import HeaderBlock
     from zonegate.gateway.relay.upstream import Upstream, UpstreamPool
+    from zonegate.gateway.tls.channel import Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class OwnCall:
         self.up_block = block
         self.half_closed = True
         self.settled = False
+        # Who was asked, once the stream is open.
+        self.peer: Peer | None = None
         self._body = b"".join(frame(message) for message in messages)
         self._assembler = MessageAssembler(answer_bytes)
         self._messages: list[bytes] = []
@@ -60,6 +63,8 @@ class OwnCall:
     def attach(self, up: Upstream, up_id: int) -> None:
         """The stream is open: send everything."""
         self._up, self._up_id = up, up_id
+        if up.channel is not None:
+            self.peer = up.channel.peer
         self._executed = Executed.UNKNOWN
         up.http2.send_data(up_id, self._body, end_stream=True)
 

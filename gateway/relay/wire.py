@@ -3,9 +3,6 @@
 from base64 import b64encode
 from urllib.parse import quote
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import error_details_pb2, status_pb2
-
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.http2.headers import Field, literal
 from zonegate.reasons import REGISTRY, Reason
@@ -62,38 +59,22 @@ class MessageCounter:
                     raise ZoneGateError(Reason.E_MESSAGE_SIZE, detail)
 
 
-def refusal_details(reason: Reason, detail: str, crossing: str) -> bytes:
-    """Return the serialized `google.rpc.Status` of a refusal: ErrorInfo, and what to do in two languages."""
-    info = REGISTRY[reason]
-    status = status_pb2.Status(code=info.grpc, message=_sentence(reason, detail))
-    error = error_details_pb2.ErrorInfo(reason=reason.value, domain="zonegate")
-    error.metadata["retryable"] = "true" if info.retryable else "false"
-    error.metadata["executed"] = info.executed.value
-    error.metadata["owner"] = info.owner.value
-    if crossing:
-        error.metadata["crossing"] = crossing
-    hints = (
-        error_details_pb2.LocalizedMessage(locale="en", message=f"{info.en}; {info.hint_en}"),
-        error_details_pb2.LocalizedMessage(locale="zh-CN", message=f"{info.zh}；{info.hint_zh}"),
-    )
-    for part in (error, *hints):
-        packed = AnyMessage()
-        packed.Pack(part)
-        status.details.append(packed)
-    return bytes(status.SerializeToString())
-
-
-def _sentence(reason: Reason, detail: str) -> str:
+def refusal_sentence(reason: Reason, detail: str) -> str:
+    """Return what a client reads as the message of the refusal."""
     return f"{reason.value}: {detail or REGISTRY[reason].en}"[:_MESSAGE_LIMIT_CHARS]
 
 
-def refusal_fields(reason: Reason, detail: str, crossing: str) -> list[Field]:
-    """Return the trailer fields that tell a gRPC client of a refusal (without `:status`)."""
-    details = b64encode(refusal_details(reason, detail, crossing)).rstrip(b"=")
+def refusal_fields(reason: Reason, detail: str, crossing: str, status: bytes) -> list[Field]:
+    """Return the trailer fields that tell a gRPC client of a refusal (without `:status`).
+
+    `status` is the serialized `google.rpc.Status`: messages are made in `zonegate.gateway.convert`.
+    """
     fields = [
         literal(b"grpc-status", str(int(REGISTRY[reason].grpc)).encode()),
-        literal(b"grpc-message", quote(_sentence(reason, detail), safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()),
-        literal(b"grpc-status-details-bin", details),
+        literal(
+            b"grpc-message", quote(refusal_sentence(reason, detail), safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()
+        ),
+        literal(b"grpc-status-details-bin", b64encode(status).rstrip(b"=")),
     ]
     fields.append(literal(b"zg-reason", reason.value.encode()))
     if crossing:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zonegate.errors import ZoneGateError
+from zonegate.gateway.convert import refusal_to_bytes
 from zonegate.gateway.inspect.messages import frame
-from zonegate.gateway.relay.wire import MessageCounter, refusal_fields
+from zonegate.gateway.relay.wire import MessageCounter, refusal_fields, refusal_sentence
 from zonegate.reasons import REGISTRY, Reason
 
 
@@ -35,7 +36,9 @@ def test_the_bound_is_on_what_is_announced() -> None:
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.OK])
 def test_a_refusal_says_reason_crossing_and_hint_in_two_languages(reason: Reason) -> None:
-    fields = {field.name: field.value for field in refusal_fields(reason, "detail with 汉字 and\ttab", "c" * 28)}
+    detail, crossing = "detail with 汉字 and\ttab", "c" * 28
+    made = refusal_to_bytes(reason, refusal_sentence(reason, detail), crossing)
+    fields = {field.name: field.value for field in refusal_fields(reason, detail, crossing, made)}
     status = status_pb2.Status.FromString(b64decode(fields[b"grpc-status-details-bin"] + b"=="))
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
