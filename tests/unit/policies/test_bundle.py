@@ -63,6 +63,7 @@ def officers(tmp_path_factory: pytest.TempPathFactory) -> Officers:
     zhao = extra.issue(Profile.OFFICER, "zhao")
     others = {
         "zhao again": extra.issue(Profile.OFFICER, "zhao"),
+        "zhao under another name": extra.issue(Profile.OFFICER, "zhao", organ_name="另一单位"),
         "zhao's name in another organ": extra.issue(Profile.OFFICER, "zhao", organ=CIVIL),
         "expired": extra.issue(Profile.OFFICER, "wu", not_after=NOON - DAY),
         "revoked": extra.issue(Profile.OFFICER, "zheng"),
@@ -227,6 +228,7 @@ NOT_TWO = {
     "one signature": ["zhao"],
     "the same officer twice": ["zhao", "zhao"],
     "the same officer with a new certificate and key": ["zhao", "zhao again"],
+    "one identity with two names": ["zhao", "zhao under another name"],
     "one name in two organs": ["zhao", "zhao's name in another organ"],
 }
 
@@ -380,7 +382,9 @@ def test_version(officers: Officers, in_force: InForce | None, reason: Reason | 
     if reason is None:
         assert verify(BUNDLE, pair, **arguments).policy.version == 3  # type: ignore[arg-type]
     else:
-        assert check(officers, pair, in_force=in_force).reason is reason
+        refused = check(officers, pair, in_force=in_force)
+        assert refused.reason is reason
+        assert ("another bundle" in refused.detail) is (in_force is not None and in_force.version == 3)
 
 
 JUST = timedelta(microseconds=1)

@@ -82,6 +82,7 @@ def test_an_expectation_that_is_met() -> None:
 UNMET = {
     "another word": {"decision": Decision.WITHIN},
     "another reason": {"decision": Decision.DENY, "reason": Reason.E_PURPOSE},
+    "the word alone": {"purpose": None, "decision": Decision.DENY, "reason": Reason.E_CASE},
     "another purpose": {"purpose": "信用核查"},
     "another label": {"label": Label(Level.L3)},
     "at another time": {"at": COMPILED.policy.not_after},
