@@ -50,6 +50,11 @@ class Channel(Protocol):
         """Who is at the other end; verified before the channel is handed out."""
         ...
 
+    @property
+    def worn(self) -> bool:
+        """Whether the connection should be replaced soon: its keys have sealed many records (RFC 8446 5.5)."""
+        ...
+
     def write(self, data: bytes) -> None:
         """Queue `data`; everything queued in one wake-up leaves in one write. Ignored once closing."""
         ...

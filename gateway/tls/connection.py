@@ -52,6 +52,15 @@ class TlsConnection(asyncio.Protocol):
         """Who is at the other end; without a chain until the channel is open."""
         return self._peer
 
+    @property
+    def worn(self) -> bool:
+        """Whether the keys have sealed or opened so many records that a new connection should take over."""
+        return self._records() >= self._limits.worn_records
+
+    def _records(self) -> int:
+        session = self._session
+        return 0 if session is None else max(session.sealed_records, session.opened_records)
+
     def write(self, data: bytes) -> None:
         """Queue `data` for the write at the end of this wake-up."""
         if self.phase is not Phase.OPEN or not data:
@@ -240,7 +249,17 @@ class TlsConnection(asyncio.Protocol):
             self._deadline = None
         self.phase = Phase.OPEN
         self._app = app
-        app.opened(self)
+        begun = False
+        try:
+            app.opened(self)
+            self._read_what_came_early(app)
+            begun = True
+        finally:
+            # The loop ends a connection whose `data_received` fails; here that is ours to do.
+            if not begun:
+                self.abort(Reason.E_INTERNAL, "connection: it could not be begun")
+
+    def _read_what_came_early(self, app: ChannelApp) -> None:
         early = self._guarded_read_early()
         if early and self.phase is Phase.OPEN:
             app.received(early)
@@ -310,7 +329,9 @@ class TlsConnection(asyncio.Protocol):
         except ZoneGateError as exc:
             self._fail(exc)
             return
-        if transport.get_write_buffer_size() > self._limits.write_limit_bytes:
+        if self._records() >= self._limits.records_limit:
+            self._fail(ZoneGateError(Reason.E_UPSTREAM_RESET, "connection: its keys have sealed all they may"))
+        elif transport.get_write_buffer_size() > self._limits.write_limit_bytes:
             self._fail(
                 ZoneGateError(Reason.E_UPSTREAM_RESET, "connection: the peer does not read what it has asked for")
             )

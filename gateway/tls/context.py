@@ -73,6 +73,7 @@ def build_context(credential: Credential, verifier: PeerVerifier, key_exchange: 
         context.check_privatekey()
     except SSL.Error as exc:
         raise ZoneGateError(Reason.E_CONFIG, "credential: key and certificate do not belong together") from exc
+    context.set_verify_depth(check.CHAIN_MAX - 1)
     pins.trust(context, [certificate.der for certificate in verifier.authorities])
     pins.set_judge(context, judge_certificate)
     return context

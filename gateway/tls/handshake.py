@@ -49,9 +49,7 @@ class HandshakePool:
         self._ready = threading.Condition()
         self._queues: dict[Urgency, deque[Step]] = {urgency: deque() for urgency in Urgency}
         self._closing = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"handshake-{index}", daemon=True) for index in range(size.threads)
-        ]
+        self._threads: list[threading.Thread] = []
 
     @property
     def waiting(self) -> int:
@@ -60,8 +58,8 @@ class HandshakePool:
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._size.threads):
+            self._spawn()
 
     def submit(self, step: Step, urgency: Urgency) -> bool:
         """Queue `step`; False when the queue is full. Strangers may fill half of it."""
@@ -81,8 +79,7 @@ class HandshakePool:
                 queue.clear()
             self._ready.notify_all()
         for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
+            thread.join()
 
     def _next(self) -> Step | None:
         with self._ready:
@@ -93,10 +90,22 @@ class HandshakePool:
                 self._ready.wait()
         return None
 
+    def _spawn(self) -> None:
+        thread = threading.Thread(target=self._work, name="handshake", daemon=True)
+        self._threads = [other for other in self._threads if other.is_alive()]
+        self._threads.append(thread)
+        thread.start()
+
     def _work(self) -> None:
-        while (step := self._next()) is not None:
-            step.run()
-            self._post(step.ran)
+        try:
+            while (step := self._next()) is not None:
+                step.run()
+                self._post(step.ran)
+        finally:
+            # A defect that one handshake brings to light is reported by `threading.excepthook` and ends that handshake
+            # at its deadline; the others go on.
+            if not self._closing:
+                self._spawn()
 
     def _post(self, callback: Callable[[], None]) -> None:
         try:

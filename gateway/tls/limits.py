@@ -38,6 +38,10 @@ class TlsLimits:
     # Records without application data (KeyUpdate, tickets, empty ones), per connection.
     silent_records_per_second: float = 1.0
     silent_record_burst: int = 32
+    # RFC 8446 5.5 allows a GCM key 2^24.5 full records; a new key here means a new connection. After the first number
+    # a channel says that it is worn, at the second it ends.
+    worn_records: int = 1 << 23
+    records_limit: int = 1 << 24
 
 
 _SOURCES_REMEMBERED = 4096

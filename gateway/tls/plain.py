@@ -69,6 +69,11 @@ class PlainConnection(asyncio.Protocol):
     def peer(self, peer: Peer) -> None:
         self._peer = peer
 
+    @property
+    def worn(self) -> bool:
+        """Never: there are no keys."""
+        return False
+
     def write(self, data: bytes) -> None:
         """Queue `data` for the write at the end of this wake-up."""
         if self._closing or self.transport is None or not data:

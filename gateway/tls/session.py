@@ -161,10 +161,15 @@ class Session:
         """Records without application data so far; the owner bounds their rate."""
         self.ended = False
         """Whether the peer has sent close_notify."""
+        self.sealed_records = 0
+        """Records sent under this session's keys, which pyOpenSSL offers no way to change."""
+        self.opened_records = 0
+        """Records received."""
 
     def read(self, data: bytes) -> bytes:
         """Take what arrived and return the application data in it; raises E_TLS_PROTOCOL or E_TLS_ALERT."""
         count = self._records.feed(data)
+        self.opened_records += count
         self._connection.bio_write(data)
         if count == 1:
             return self._read_record()
@@ -190,7 +195,9 @@ class Session:
             self._connection.sendall(data)
         except SSL.Error as exc:
             raise self._translated(exc) from exc
-        return drain(self._connection, len(data) + _RECORD_OVERHEAD * (len(data) // _RECORD_BYTES + 1) + _READ_SLACK)
+        records = len(data) // _RECORD_BYTES + 1
+        self.sealed_records += records
+        return drain(self._connection, len(data) + _RECORD_OVERHEAD * records + _READ_SLACK)
 
     def pending_output(self) -> bytes:
         """Return what OpenSSL wants sent by itself: an alert. Answers to KeyUpdate leave with the next write."""

@@ -331,3 +331,56 @@ def test_rotation_under_load_drops_nothing(world: World, system: ContextHolder):
             assert await before.read(3) == b"old"
 
     run(test)
+
+
+def test_a_worn_connection_says_so_and_ends_before_its_keys_are_used_up(gateway: ContextHolder, system: ContextHolder):
+    """RFC 8446 5.5: a GCM key seals a bounded number of records; keys cannot be changed here, connections can."""
+
+    async def test() -> None:
+        async with bench(gateway, limits=quick(worn_records=6, records_limit=12)) as b:
+            caller = await b.talk(system)
+            channel = caller.ready.result()
+            assert not channel.worn
+            for _ in range(5):
+                channel.write(b"x")
+                await caller.read(1)
+            assert channel.worn
+            channel.write(b"x")
+            await caller.read(1)
+            for _ in range(6):
+                channel.write(bytes(20_000))
+                await asyncio.sleep(0)
+            assert (await caller.refused()).reason is Reason.E_UPSTREAM_RESET
+
+    run(test)
+
+
+def test_an_app_with_a_defect_ends_its_connection_alone(gateway: ContextHolder, system: ContextHolder):
+    class Defect:
+        def __init__(self, b: Bench) -> None:
+            self.bench = b
+
+        def opened(self, channel: object) -> None:
+            raise KeyError(channel)
+
+        def received(self, data: bytes) -> None:
+            raise AssertionError(data)
+
+        def writable(self, flag: bool) -> None:
+            raise AssertionError(flag)
+
+        def closed(self, error: ZoneGateError | None) -> None:
+            self.bench.closed.put_nowait(error)
+
+    async def test() -> None:
+        seen: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: seen.append(context["exception"]))
+        async with bench(gateway, app=Defect) as b:
+            caller, _attempt = b.connect(system)
+            error = await b.closed.get()
+            assert error is not None
+            assert error.reason is Reason.E_INTERNAL
+            assert (await caller.refused()).reason is Reason.E_UPSTREAM_RESET
+            assert isinstance(seen[0], KeyError)
+
+    run(test)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.bindings._rust import _openssl
 from OpenSSL import SSL
 
 from support.clock import NOON, FakeClock
@@ -288,6 +289,7 @@ def test_no_resumption_and_no_early_data():
         first.recv(1)
     ticket = first.get_session()
     assert ticket is not None
+    assert _openssl.lib.SSL_SESSION_get_max_early_data(ticket._session) == 0
     again = SSL.Connection(context, None)
     again.set_connect_state()
     again.set_session(ticket)
@@ -322,6 +324,12 @@ def test_close_notify_ends_in_order():
     wire = far.write(b"last") + far.close()
     assert near.read(wire) == b"last"
     assert near.ended
+
+
+def test_records_are_counted_both_ways():
+    near, far = sessions(EXTRA, HOLDER, CLIENT)
+    near.read(far.write(bytes(40_000)))
+    assert (far.sealed_records, near.opened_records) == (3, 3)
 
 
 def test_a_changed_byte_ends_the_session_with_a_reason():
