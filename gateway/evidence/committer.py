@@ -63,6 +63,8 @@ class Position:
     segment_bytes: int
     chain: bytes
     records: int
+    # How many of the records are covered by a durable seal.
+    sealed: int
 
 
 Deliver = Callable[[list[Pending], ZoneGateError | None], None]
@@ -119,9 +121,17 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="evidence-committer", daemon=True)
         self._thread.start()
 
+    def submit_later(self, pending: Pending) -> None:
+        """Queue one entry that nobody waits for: it goes with the next group, or when `wake` is called."""
+        self._queue.append(pending)
+
     def submit(self, pending: Pending) -> None:
         """Queue one entry; any thread may call this and it never blocks."""
         self._queue.append(pending)
+        self.wake()
+
+    def wake(self) -> None:
+        """See that what is queued is committed now."""
         # A wake-up too many is harmless, one too few is not: the flag falls before the queue is drained.
         if not self._signalled:
             self._signalled = True
@@ -151,7 +161,8 @@ class Committer:
                 self._drain()
             self._sealer.stop()
             self._drain()
-            while (sealed := self._sealer.seal_now()) is not None:
+            # What cannot be sealed now is kept and sealed as recovered at the next start.
+            while not self._sealer.failure and (sealed := self._sealer.seal_now()) is not None:
                 self.submit_seal(sealed)
                 self._drain()
             if self._segment is not None:
@@ -291,6 +302,8 @@ class Committer:
                 self._open.pop(pending.crossing, None)
             if pending.sealed is not None:
                 self.head = pending.sealed.head
+                self._at.sealed = pending.sealed.last + 1
+        self._stats.unsealed = self._at.records - self._at.sealed
 
     def _failed(self, entries: Sequence[Pending], group: list[Pending], exc: OSError) -> None:
         code = errno.errorcode.get(exc.errno or 0, "error")

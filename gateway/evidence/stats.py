@@ -51,11 +51,11 @@ class EvidenceStats:
     segments: int = 0
     writable: bool = True
     open_crossings: int = 0
+    unsealed: int = 0
     sync_seconds: Histogram = field(default_factory=lambda: Histogram(SYNC_BOUNDS))
     group_records: Histogram = field(default_factory=lambda: Histogram(GROUP_BOUNDS))
     # sealer
     batches: int = 0
-    unsealed: int = 0
     failed_seals: int = 0
     # From the instant the first record of the batch was durable until the seal was signed.
     seal_seconds: Histogram = field(default_factory=lambda: Histogram(SEAL_BOUNDS))
