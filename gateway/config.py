@@ -43,6 +43,7 @@ class StatusSection(StrictModel):
 
     crls: Annotated[list[str], Field(min_length=1, max_length=16)]
     poll_seconds: Annotated[float, Field(gt=0, le=2)] = 1.0
+    memory: ConfigPath | None = None
 
 
 class PolicySection(StrictModel):

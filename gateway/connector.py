@@ -16,6 +16,7 @@ from zonegate.gateway.admission import expect_identity
 from zonegate.gateway.config import ConnectorConfig
 from zonegate.gateway.dialling import PlainDialler, TlsDialler
 from zonegate.gateway.edges import CallingEdge, ProvidingEdge, TicketIssuer
+from zonegate.gateway.figures import watch_traffic
 from zonegate.gateway.process import (
     Process,
     Trust,
@@ -35,7 +36,6 @@ from zonegate.gateway.tls import probe
 from zonegate.gateway.tls.plain import PlainLimits, PlainListener
 from zonegate.gateway.tls.server import TlsListener
 from zonegate.gm import selftest
-from zonegate.monitoring import names
 from zonegate.monitoring.health import Health
 from zonegate.monitoring.metrics import GatewayMetrics
 from zonegate.pki.certificate import Profile
@@ -205,6 +205,7 @@ class Connector:
                 app_factory=partial(self._downstream, relay, ""),
                 limits=tls_limits(self.config.limits),
                 on_refusal=self._refused,
+                on_accepted=self.metrics.handshake_accepted,
                 clock=self.clock,
             )
         )
@@ -216,16 +217,7 @@ class Connector:
 
     def _watch(self) -> None:
         self.trust.watch(self.metrics)
-        relays = self.process.relays
-        self.metrics.watch(names.CROSSINGS_OPEN, lambda: sum(len(relay.calls) for relay in relays))
-        self.metrics.watch_each(
-            names.CONNECTIONS_OPEN,
-            lambda: {
-                "downstream": sum(len(relay.downstreams) for relay in relays),
-                "upstream": sum(len(pool.active) for pool in self._pools),
-            },
-        )
-        self.metrics.watch_each(names.UPSTREAM_UP, lambda: {pool.name: float(pool.up) for pool in self._pools})
+        watch_traffic(self.metrics, self.process.relays, self._pools)
 
     # -- what happens --------------------------------------------------------------------------------------------
 

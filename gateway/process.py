@@ -26,11 +26,11 @@ from zonegate.gateway.tls.verifier import PeerVerifier
 from zonegate.monitoring import names
 from zonegate.monitoring.health import Health, serve_metrics
 from zonegate.pki.credential import load_credential, read_chain_file
-from zonegate.pki.path import TrustAnchors, verify_path
+from zonegate.pki.path import StatusRule, TrustAnchors, verify_path
 from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from zonegate.clock import Clock
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from zonegate.pki.certificate import Certificate
     from zonegate.pki.credential import Credential
     from zonegate.pki.crl import Crl
-    from zonegate.pki.path import StatusRule
     from zonegate.strictconf import Address
 
 _LOG = logging.getLogger("zonegate")
@@ -148,11 +147,10 @@ class Trust:
             on_change=lambda revoked: self.revoked(revoked),
             on_problem=lambda reason, detail: self.problem(reason, detail),
             poll_seconds=status.poll_seconds,
+            memory=status.memory,
         )
         self.problems = self.status.load()
-        verify_path(
-            self.credential.leaf, self.credential.chain[1:], self.anchors, now=clock.now(), crls=self.status.crls
-        )
+        self.check_own(self.credential)
         self.verifier = PeerVerifier(
             self.anchors,
             intermediates=self.issuers[len(roots) :],
@@ -174,18 +172,31 @@ class Trust:
         if credential.identity != self.credential.identity:
             detail = f"tls.certificate: names {credential.identity}, this process is {self.credential.identity}"
             raise ZoneGateError(Reason.E_CONFIG, detail)
-        verify_path(credential.leaf, credential.chain[1:], self.anchors, now=self._clock.now(), crls=self.status.crls)
+        self.check_own(credential)
         self.holder.renew(credential)
         self.credential = credential
+
+    def check_own(self, credential: Credential) -> None:
+        """Refuse a credential of ours that no peer would take; old lists do not stop a start, they refuse calls."""
+        verify_path(
+            credential.leaf,
+            credential.chain[1:],
+            self.anchors,
+            now=self._clock.now(),
+            crls=self.status.crls,
+            status=StatusRule.STALE_ALLOWED,
+        )
 
     def fresh_until(self) -> float:
         """Return until when status is fresh, in seconds since 1970; 0 when a list is missing."""
         until = self.status.view.fresh_until
         return 0.0 if until is None else until.timestamp()
 
-    def watch(self, metrics: GatewayMetrics) -> None:
-        """Export expiry of certificate and lists."""
-        metrics.watch_each(names.CERTIFICATE_NOT_AFTER, lambda: {"tls": self.credential.leaf.not_after.timestamp()})
+    def watch(self, metrics: GatewayMetrics, others: Callable[[], Mapping[str, float]] = dict) -> None:
+        """Export expiry of lists and certificates; `others` are the process's certificates beside the TLS one."""
+        metrics.watch_each(
+            names.CERTIFICATE_NOT_AFTER, lambda: {"tls": self.credential.leaf.not_after.timestamp(), **others()}
+        )
         metrics.watch_each(
             names.CRL_NEXT_UPDATE,
             lambda: {self._source(crl): crl.next_update.timestamp() for crl in self.status.crls},

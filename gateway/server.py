@@ -15,8 +15,11 @@ from zonegate.gateway.config import GatewayConfig
 from zonegate.gateway.crossing import GatewayHandler
 from zonegate.gateway.dialling import TlsDialler
 from zonegate.gateway.evidence import records
+from zonegate.gateway.evidence.files import DiskLevel
+from zonegate.gateway.evidence.heads import check_signer
 from zonegate.gateway.evidence.log import EvidenceLimits, EvidenceLog
 from zonegate.gateway.exporting import Exporting
+from zonegate.gateway.figures import watch_policy, watch_traffic
 from zonegate.gateway.inspection import Inspectors
 from zonegate.gateway.process import (
     Process,
@@ -40,12 +43,11 @@ from zonegate.gateway.tls import probe
 from zonegate.gateway.tls.server import TlsListener
 from zonegate.gateway.witness import Witness
 from zonegate.gm import selftest
-from zonegate.monitoring import names
 from zonegate.monitoring.evidence import watch_evidence
 from zonegate.monitoring.health import Health
 from zonegate.monitoring.metrics import GatewayMetrics
 from zonegate.pki.certificate import Profile
-from zonegate.pki.path import StatusRule
+from zonegate.pki.path import SignatureCache, StatusRule
 from zonegate.policies.bundle_store import load_bundle
 from zonegate.policies.demands import GatewayFacts, demanded_grade, demands, refuse_unmet
 from zonegate.reasons import Reason
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
     from zonegate.gateway.tls.channel import Peer
     from zonegate.gateway.tls.live import CertificateKey
+    from zonegate.pki.credential import Credential
     from zonegate.policies.model import Policy, Zone
     from zonegate.strictconf import Address
 
@@ -74,7 +77,8 @@ class Gateway:
         self.clock = clock
         self.process = Process(loop, clock, config.limits)
         self.trust = self._build_trust(base, StatusRule.REQUIRED)
-        self.policy = self._load_policy()
+        # A gateway starts with stale lists, and refuses crossings until they are fresh where its grade demands that.
+        self.policy = self._load_policy(StatusRule.STALE_ALLOWED)
         self.zone = self._own_zone()
         if not needs_fresh_status(self.zone):
             self.trust = self._build_trust(base, StatusRule.STALE_ALLOWED)
@@ -82,17 +86,16 @@ class Gateway:
         self.demands = demands(self.zone, self._facts())
         refuse_unmet(self.zone, self.demands)
         self.metrics = GatewayMetrics(sorted(self.policy.zones), zone=self.zone.name)
-        signer = load_key_pair(config.evidence)
-        if signer.leaf.profile is not Profile.EVIDENCE:
-            detail = f"evidence.certificate: profile {signer.leaf.profile}, an evidence certificate is needed"
-            raise ZoneGateError(Reason.E_CERT_USAGE, detail)
+        self.signer = self._load_signer()
         self.log = EvidenceLog(
             config.evidence.directory,
-            signer,
+            self.signer,
             clock,
             gateway=self.trust.uri,
             limits=EvidenceLimits(segment_bytes=config.evidence.segment_bytes),
+            anchors=self.trust.anchors,
         )
+        self._disk_level = DiskLevel.OK
         self.recorder = Recorder(self.log, self.metrics, clock, self._basis())
         self.witness = Witness(self.log)
         self._exporter: Exporter | None = None
@@ -123,7 +126,7 @@ class Gateway:
             raise ZoneGateError(Reason.E_CERT_USAGE, detail)
         return trust
 
-    def _load_policy(self) -> Policy:
+    def _load_policy(self, status: StatusRule) -> Policy:
         folder = self.config.policy.directory
         verified = load_bundle(
             folder,
@@ -131,8 +134,17 @@ class Gateway:
             anchors=self.trust.anchors,
             now=self.clock.now(),
             crls=self.trust.status.crls,
+            status=status,
         )
         return verified.policy
+
+    def _load_signer(self) -> Credential:
+        """Return the evidence signer's credential, which must be able to sign for this gateway now."""
+        signer = load_key_pair(self.config.evidence)
+        now = self.clock.now()
+        check_signer(signer.chain, self.trust.anchors, gateway=self.trust.uri, at=now, signatures=SignatureCache())
+        self.trust.check_own(signer)
+        return signer
 
     def _own_zone(self) -> Zone:
         name = self.config.gateway.zone
@@ -245,6 +257,7 @@ class Gateway:
             app_factory=lambda: Downstream(self.relay, http2_limits(config.limits), self._protocol_error),
             limits=tls_limits(config.limits),
             on_refusal=self._handshake_refused,
+            on_accepted=self.metrics.handshake_accepted,
             clock=self.clock,
         )
         process.serve_management(config.management.listen, self.metrics, self.health)
@@ -296,31 +309,33 @@ class Gateway:
         return Health(Reason.OK)
 
     def _watch(self) -> None:
-        metrics = self.metrics
-        watch_evidence(metrics, self.log.stats, self.config.evidence.directory)
-        self.trust.watch(metrics)
-        metrics.watch(names.CROSSINGS_OPEN, lambda: len(self.relay.calls))
-        metrics.watch_each(
-            names.CONNECTIONS_OPEN,
-            lambda: {
-                "downstream": len(self.relay.downstreams),
-                "upstream": sum(len(pool.active) for pool in self._pools),
-            },
-        )
-        metrics.watch_each(names.UPSTREAM_UP, lambda: {pool.name: float(pool.up) for pool in self._pools})
-        metrics.watch(names.POLICY_VERSION, lambda: self.policy.version)
-        metrics.watch(names.POLICY_NOT_AFTER, lambda: self.policy.not_after.timestamp())
+        watch_evidence(self.metrics, self.log.stats, self.config.evidence.directory)
+        self.trust.watch(self.metrics, lambda: {"evidence": self.signer.leaf.not_after.timestamp()})
+        watch_traffic(self.metrics, self.process.relays, self._pools)
+        watch_policy(self.metrics, lambda: self.policy)
 
     def _each_second(self, now: float) -> None:
         for pool in self._pools:
             pool.keep_up(now)
         self.handler.expire(list(self.relay.calls))
         self.process.live.abort_expired(self.clock.now())
+        self._watch_disk()
         for pool in self.handler.peers.values():
             if pool.up:
                 task = self.loop.create_task(self._exchange_heads(pool))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    def _watch_disk(self) -> None:
+        """Log when the evidence disk passes 70 and 85 %, and when it is below them again; the metric alarms too."""
+        try:
+            disk = self.log.disk()
+        except OSError as exc:
+            complain("evidence disk unknown", Reason.E_EVIDENCE, str(exc.strerror))
+            return
+        if disk.level is not self._disk_level:
+            self._disk_level = disk.level
+            announce("evidence disk", level=disk.level, percent=f"{disk.percent:.0f}", free=disk.free_bytes)
 
     async def _exchange_heads(self, pool: UpstreamPool) -> None:
         try:
@@ -366,7 +381,15 @@ class Gateway:
         except ZoneGateError as error:
             complain("certificate refused", error.reason, error.detail)
         try:
-            policy = await self.loop.run_in_executor(self.process.executor, self._load_policy)
+            signer = await self.loop.run_in_executor(self.process.executor, self._load_signer)
+        except ZoneGateError as error:
+            complain("evidence certificate refused", error.reason, error.detail)
+        else:
+            self._use_signer(signer)
+        try:
+            policy = await self.loop.run_in_executor(
+                self.process.executor, self._load_policy, self.trust.status.view.rule
+            )
         except ZoneGateError as error:
             self.metrics.policy_refused(error.reason)
             self._record_policy(error.reason, error.detail)
@@ -374,17 +397,27 @@ class Gateway:
             return
         self._use_policy(policy)
 
+    def _use_signer(self, signer: Credential) -> None:
+        if signer.leaf != self.signer.leaf:
+            self.signer = signer
+            self.log.replace_signer(signer)
+            announce("evidence certificate reloaded", serial=f"{signer.leaf.serial:x}")
+
     def _use_policy(self, policy: Policy) -> None:
         if policy.digest == self.policy.digest:
             return
         before, self.policy = self.policy, policy
         try:
-            self.zone = self._own_zone()
+            zone = self._own_zone()
+            unmet = demands(zone, self._facts())
+            refuse_unmet(zone, unmet)
         except ZoneGateError as error:
             self.policy = before
             self.metrics.policy_refused(error.reason)
+            self._record_policy(error.reason, error.detail)
             complain("policy refused", error.reason, error.detail)
             return
+        self.zone, self.demands = zone, unmet
         self.metrics.use_zones(policy.zones)
         self.recorder.basis = self._basis()
         self.handler.policy_changed(policy, list(self.relay.calls))

@@ -25,6 +25,8 @@ BACKLOG = 1024
 
 # The reason, the peer's address, and the sentence for the log.
 OnRefusal = Callable[[Reason, str, str], None]
+# Seconds from the connection's arrival to its admission.
+OnAccepted = Callable[[float], None]
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class _Entry:
     """What the turnstile has counted for one connection."""
 
     source: str
+    began: float
     identity: str | None = None
     settled: bool = False
 
@@ -52,6 +55,7 @@ class TlsListener:
         limits: TlsLimits,
         on_refusal: OnRefusal,
         clock: Clock,
+        on_accepted: OnAccepted = lambda _seconds: None,
     ) -> None:
         self._loop = loop
         self._socket = sock
@@ -62,6 +66,7 @@ class TlsListener:
         self._app_factory = app_factory
         self._limits = limits
         self._on_refusal = on_refusal
+        self._on_accepted = on_accepted
         self._clock = clock
         self._turnstile = Turnstile(limits, clock.monotonic())
         self._server: asyncio.Server | None = None
@@ -107,7 +112,7 @@ class TlsListener:
         except ZoneGateError as exc:
             connection.refuse(exc)
             return
-        self._entries[connection] = _Entry(source)
+        self._entries[connection] = _Entry(source, now)
         if self._turnstile.is_known(source, now):
             connection.urgency = Urgency.KNOWN
 
@@ -125,9 +130,11 @@ class TlsListener:
         entry = self._entries[connection]
         self._settle(entry)
         identity = str(connection.peer.identity)
-        self._turnstile.admit(entry.source, identity, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._turnstile.admit(entry.source, identity, now)
         entry.identity = identity
         self._live.add(connection)
+        self._on_accepted(now - entry.began)
         return self._app_factory()
 
     def refused(self, connection: TlsConnection, error: ZoneGateError) -> None:
