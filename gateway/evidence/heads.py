@@ -6,7 +6,7 @@ later shorter (`older`) or different (`fork`).
 
 import base64
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from zonegate.errors import ZoneGateError
@@ -17,8 +17,10 @@ from zonegate.pki.certificate import Certificate, Profile, load_certificate
 from zonegate.pki.path import SignatureCache, TrustAnchors, verify_path
 from zonegate.reasons import Reason
 
-# Peers that one gateway can have; beyond it the oldest is forgotten, and only its conflicts go unnoticed here.
+# Peers that one gateway can have; beyond it the oldest is forgotten, and only its conflicts go unnoticed here. Each
+# sends a head a second: more than one a peer is not looked at, so that no peer can fill the disk with heads.
 _PEER_LIMIT = 256
+_WINDOW = timedelta(seconds=1)
 
 
 def check_signer(
@@ -69,9 +71,16 @@ class PeerHeads:
         self._anchors = anchors
         self._signatures = SignatureCache()
         self._newest: dict[str, Statement] = {}
+        self._window: datetime | None = None
+        self._judged = 0
 
     def judge(self, data: bytes, *, now: datetime) -> PeerHeadRecord | None:
-        """Return the record to keep, None if this head is the one known; a bad signature or format raises."""
+        """Return the record to keep, None if this head is known or one too many; a bad signature or format raises."""
+        if self._window is None or not self._window <= now < self._window + _WINDOW:
+            self._window, self._judged = now, 0
+        self._judged += 1
+        if self._judged > _PEER_LIMIT:
+            return None
         head, unproven = read_head(data)
         before = self._newest.get(unproven.chain)
         if before is not None and before == unproven:

@@ -326,7 +326,11 @@ class EvidenceLog:
                 stats.queue_records -= 1
                 stats.queue_bytes -= len(pending.payload)
         self._call(iter(entries), error)
-        if self._overflow and error is None and self._committer.running:
+        # Told when half of the queue is free again: one record for a time of overload, not one for each group.
+        room = (
+            2 * stats.queue_records <= self._limits.queue_records and 2 * stats.queue_bytes <= self._limits.queue_bytes
+        )
+        if self._overflow and room and error is None and self._committer.running:
             gap = GapRecord(
                 time=(now := self._clock.now()),
                 lost=self._overflow,

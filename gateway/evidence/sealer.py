@@ -28,6 +28,7 @@ from zonegate.gm.sm2 import CERT_ID
 
 # Unsealed records beyond this mean that sealing has stopped: new crossings are refused before memory is.
 UNSEALED_LIMIT = 200_000
+UNSEALED_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
 
 
@@ -78,6 +79,8 @@ class Sealed:
 
     seal: Seal
     head: SignedHead
+    # The last record that it covers.
+    last: int
 
 
 class Sealer:
@@ -142,7 +145,8 @@ class Sealer:
         """Why nothing can be sealed, empty while all is well."""
         if self._failure:
             return self._failure
-        return "sealing does not keep up" if len(self._leaves) > UNSEALED_LIMIT else ""
+        late = bool(self._leaves) and time.perf_counter() - self._since > UNSEALED_SECONDS
+        return "sealing does not keep up" if late or len(self._leaves) > UNSEALED_LIMIT else ""
 
     def add(self, leaves: Sequence[bytes]) -> None:
         """Take the chain hashes of records that have become durable, in order."""
@@ -151,7 +155,6 @@ class Sealer:
                 self._since = time.perf_counter()
                 self._wanted.notify()
             self._leaves.extend(leaves)
-            self._stats.unsealed = len(self._leaves)
 
     def seal_now(self, *, recovered: bool = False) -> Sealed | None:
         """Sign the oldest unsealed records, at most a batch; None if there are none or signing fails."""
@@ -194,23 +197,28 @@ class Sealer:
         with self._wanted:
             del self._leaves[: len(leaves)]
             self._since = ended
-            self._stats.unsealed = len(self._leaves)
         self._stats.batches += 1
         self._stats.sign_seconds.observe(ended - began)
         self._stats.seal_seconds.observe(ended - since)
         seal = Seal(statement=statement, signature=signature, hints=hints_of(leaves))
         certificates = tuple(certificate.der for certificate in signer.chain)
-        return Sealed(seal, SignedHead(statement=statement, signature=signature, certificates=certificates))
+        head = SignedHead(statement=statement, signature=signature, certificates=certificates)
+        return Sealed(seal, head, self._next - 1)
 
     def _fail(self, why: str) -> None:
         self._failure = why
         self._stats.failed_seals += 1
 
     def _run(self, submit: Callable[[Sealed], None]) -> None:
-        while self._wait():
-            sealed = self.seal_now()
-            if sealed is not None:
-                submit(sealed)
+        try:
+            while self._wait():
+                sealed = self.seal_now()
+                if sealed is not None:
+                    submit(sealed)
+        finally:
+            # Whatever else ends this thread, what is not sealed is not evidence: fail closed.
+            if not self._stopping:
+                self._fail("the sealing thread has ended")
 
     def _wait(self) -> bool:
         """Wait until a batch is due; False when the thread must end."""

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -146,8 +147,20 @@ def test_memory_of_peers_is_bounded(evidence_net: EvidenceNet) -> None:
     heads = PeerHeads(None)
     signer = evidence_net.other
     for number in range(300):
-        heads.judge(signed(signer, statement(signer, chain=f"{number:032x}")), now=NOW)
+        at = NOW + timedelta(seconds=number)
+        heads.judge(signed(signer, statement(signer, chain=f"{number:032x}")), now=at)
     assert len(heads._newest) == 256  # the bound is private: no other way to see it
+
+
+def test_heads_beyond_one_a_second_and_peer_are_not_looked_at(evidence_net: EvidenceNet) -> None:
+    heads = PeerHeads(None)
+    signer = evidence_net.other
+    known = signed(signer, statement(signer))
+    for _ in range(256):
+        heads.judge(known, now=NOW)
+    assert heads.judge(b"not even a head", now=NOW) is None
+    later = heads.judge(signed(signer, statement(signer, batch=9, first=80, last=89)), now=NOW + timedelta(seconds=1))
+    assert later is not None
 
 
 @pytest.mark.req("AU-02")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ from zonegate.gateway.evidence.records import (
     encode,
 )
 from zonegate.gateway.evidence.sealcheck import Trust
-from zonegate.pki.certificate import Profile
+from zonegate.pki.certificate import Certificate, Profile
 from zonegate.reasons import Reason
 
 FAST = EvidenceLimits(seal_seconds=0.005, reserve_bytes=1 << 16, flood_seconds=0.05)
@@ -498,6 +499,39 @@ def test_an_expired_signer_refuses_until_it_is_replaced(tmp_path: Path) -> None:
 
     run(main)
     assert verify_directory(tmp_path / "evidence", Trust(net.anchors)).unsealed == 0
+
+
+@dataclass(frozen=True)
+class BrokenDevice:
+    """A key whose device fails in a way that nobody foresaw."""
+
+    def sign(self, _: bytes, *, signer_id: bytes) -> bytes:  # noqa: ARG002 - the key's signature
+        raise RuntimeError("device gone")
+
+
+@dataclass(frozen=True)
+class BrokenSigner:
+    chain: tuple[Certificate, ...]
+    key: BrokenDevice
+
+
+@pytest.mark.req("AU-04")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_unforeseen_end_of_sealing_refuses(tmp_path: Path, evidence_net: EvidenceNet) -> None:
+    async def main(loop: asyncio.AbstractEventLoop) -> None:
+        signer = BrokenSigner(evidence_net.signer.chain, BrokenDevice())
+        log = EvidenceLog(tmp_path, signer, SystemClock(), gateway=GATEWAY, limits=FAST)
+        log.start(loop)
+        await until(lambda: log.stats.failed_seals > 0)
+        [error] = await written(log, decision("a"))
+        assert error is not None
+        assert "sealing thread has ended" in error.detail
+        log.close()
+
+    run(main)
+    write_chain(tmp_path, evidence_net.signer, [[decision("next"), outcome("next")]])
+    report = verify_directory(tmp_path, Trust(evidence_net.anchors))
+    assert (report.unsealed, report.orderly) == (0, True)
 
 
 def test_disk_state_has_levels(tmp_path: Path, evidence_net: EvidenceNet) -> None:

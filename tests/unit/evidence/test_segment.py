@@ -174,3 +174,10 @@ def test_a_length_that_swallows_the_rest_is_no_torn_write() -> None:
 @given(st.binary(max_size=600), st.integers(0, 600))
 def test_torn_or_not_is_answered_for_any_bytes(data: bytes, offset: int) -> None:
     assert may_be_torn(data, min(offset, len(data))) in (True, False)
+
+
+def test_a_file_that_looks_like_entries_everywhere_costs_little() -> None:
+    """The search for a later group has a budget: such a file is no torn write, and it is answered at once."""
+    lure = struct.pack(">IB", PAYLOAD_LIMIT_BYTES, 0x82) + b'{"kind":"'
+    data = SAMPLE + lure * 100_000
+    assert not may_be_torn(data, len(SAMPLE))
