@@ -72,7 +72,7 @@ class Child:
                 stderr=log,
                 # In a session of its own, so that Ctrl-C reaches the demo only, which then ends everything in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent if self._life is Life.OURS else None,  # noqa: PLW1509 - no threads yet
+                preexec_fn=_die_with_parent if self._life is Life.OURS else None,
             )
         return self._process
 
@@ -220,6 +220,10 @@ class Processes:
         for child in [*self.gateways.values(), self.importer, *self.connectors.values()]:
             self._wait_until_healthy(child, end)
             yield child.name
+
+    def retire(self, name: str) -> None:
+        """End the connector of a system that nobody will admit again."""
+        self._end([self.connectors[name]])
 
     def stop(self) -> list[str]:
         """End everything in order; return the names of those that did not end well."""

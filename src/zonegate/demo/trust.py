@@ -72,9 +72,7 @@ def _issue_all(layout: Layout, authority: Authority, net: Net) -> None:
     if net is IMPORTER.net:
         gateways.append(IMPORTER)
     wanted = [(Profile.GATEWAY, identity) for identity in gateways]
-    wanted += [
-        (Profile.EVIDENCE, Identity(net, identity.organ, f"{identity.name}-evidence")) for identity in gateways
-    ]
+    wanted += [(Profile.EVIDENCE, Identity(net, identity.organ, f"{identity.name}-evidence")) for identity in gateways]
     wanted += [(Profile.SYSTEM, party.identity) for party in SYSTEMS if party.net is net]
     wanted += [(Profile.OFFICER, Identity(net, HUB, name)) for name in OFFICERS]
     for profile, identity in wanted:

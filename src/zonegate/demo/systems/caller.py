@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -75,7 +76,7 @@ class Caller:
     """One channel to the system's own connector."""
 
     def __init__(self, address: str) -> None:
-        options = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 500)]
+        options = [("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 500)]
         self._channel = grpc.insecure_channel(address, options=options)
         self._stream: Any = None
 
@@ -120,6 +121,9 @@ class Caller:
         except grpc.RpcError as error:
             return refused(error)
         answer = self._accepted(call, len(received))
+        receipt = dict(call.trailing_metadata() or ()).get("zg-receipt-bin")
+        if isinstance(receipt, bytes):
+            answer["receipt"] = b64encode(receipt).decode()
         if len(received) == 1:
             answer["answer"] = MessageToDict(received[0])
         return answer
