@@ -1,4 +1,4 @@
-"""Policy bundles: documents with version and validity in one canonical file, signed by two officers, or refused.
+"""[d] Policy bundles: documents with version and validity in one canonical file, signed by two officers, or refused.
 
 Pure: bytes, anchors and time in; bytes or a policy out. There is no unsigned mode; the signatures stand in files of
 their own (`officers`). Files are read and versions remembered by `bundle_store`.

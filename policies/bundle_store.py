@@ -1,4 +1,4 @@
-"""Reads bundles and signatures from a folder, and remembers the highest version that was in force.
+"""[a] Reads bundles and signatures from a folder, and remembers the highest version that was in force.
 
 Acts only: whether a bundle may serve is decided in `bundle`. The state file makes an older bundle stay refused after a
 restart; it is written whole or not at all.

@@ -1,4 +1,4 @@
-"""Turns documents into a policy: references, MA-04, SH-03, SH-05, XZ-02 and the like, all problems at once.
+"""[d] Turns documents into a policy: references, MA-04, SH-03, SH-05, XZ-02 and the like, all problems at once.
 
 Pure. Documents only narrow: what a FlowRule or Grant says is still decided under the zone rule (`decide`). Reading
 the text of one document is `documents`; version, validity and signatures are the bundle's.

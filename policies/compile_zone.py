@@ -1,4 +1,4 @@
-"""Compiles zones and systems: whose they are, of which net, what they may hold (MA-04). Pure."""
+"""[d] Compiles zones and systems: whose they are, of which net, what they may hold (MA-04). Pure."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Decides a call: both of its flows, then the share overlay, in one fixed order (architecture section 3).
+"""[d] Decides a call: both of its flows, then the share overlay, in one fixed order (architecture section 3).
 
 Pure and total: facts and time in, a `CallDecision` out for any facts, never an exception. Inspection, rate, evidence
 and forwarding are the gateway's; certificates have been checked before. A change of policy needs a new call of this.

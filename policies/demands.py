@@ -1,4 +1,4 @@
-"""What the grade of a zone demands of its gateway: the rows of GB/T 22239 that the product uses (standards.md C11).
+"""[d] What the grade of a zone demands of its gateway: the rows of GB/T 22239 that the product uses (standards.md C11).
 
 Pure. Rows that the product can check itself carry a check; every other row is `not checked` and never counts as met.
 A zone of the intranet is held to the row of its 分保 level: 秘密 not below grade 3, 机密 4, 绝密 5 (MA-06). There is no

@@ -1,4 +1,4 @@
-"""Reads a FileDescriptorSet: which methods it holds, of which types, streaming or not. Pure: bytes in, values out.
+"""[d] Reads a FileDescriptorSet: which methods it holds, of which types, streaming or not. Pure: bytes in, values out.
 
 Descriptors come into a bundle with the catalogue; the gateway's inspection decodes messages by them (XZ-02).
 """

@@ -1,4 +1,4 @@
-"""The documents that officers write (architecture section 7), read strictly and all problems at once.
+"""[d] The documents that officers write (architecture section 7), read strictly and all problems at once.
 
 Here a document is checked by itself: known keys, types, ranges, with file and line. Whether documents fit together is
 `compile`'s business. Pure: bytes in, documents and problems out; no file is opened.

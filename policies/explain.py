@@ -1,4 +1,4 @@
-"""Tells a person why a call is decided as it is: every step, what was read, which one refused, in both languages.
+"""[d] Tells a person why a call is decided as it is: every step, what was read, which one refused, in both languages.
 
 Pure. It calls `decide_call` and reads its answer; it holds no rule of its own, so it cannot disagree with it.
 """

@@ -1,4 +1,4 @@
-"""The field types of policy documents: text from YAML in, checked value out.
+"""[d] The field types of policy documents: text from YAML in, checked value out.
 
 Every type begins from text (`yamltext` knows nothing else) and its refusal says what is allowed.
 """

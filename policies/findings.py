@@ -1,4 +1,4 @@
-"""Collects what is wrong between documents, so that all of it is reported at once with file and line."""
+"""[d] Collects what is wrong between documents, so that all of it is reported at once with file and line."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Secrecy levels and labels: reading them, joining them, comparing them (standards.md D1, D2, C5, MA-02, MA-10).
+"""[d] Secrecy levels and labels: reading them, joining them, comparing them (standards.md D1, D2, C5, MA-02, MA-10).
 
 Pure: text and values in, values or one named error out. Which zone may hold a label is `zones`, who may read it is
 `decide`. A label travels as `zg-label`, e.g. ``L2;cat=案件,纪检;until=2030-12-31``; where only ASCII can travel a

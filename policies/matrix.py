@@ -1,4 +1,4 @@
-"""The zone rule as a table: 7 × 7 × 6 = 294 cells for classes, or every pair of a policy's own zones. Pure."""
+"""[d] The zone rule as a table: 7 × 7 × 6 = 294 cells for classes, or every pair of a policy's own zones. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The compiled policy: what `decide` reads. Values only, immutable, indexed for one look-up a step.
+"""[d] The compiled policy: what `decide` reads. Values only, immutable, indexed for one look-up a step.
 
 Documents become these types in `compile`; nothing here checks that they fit together.
 """

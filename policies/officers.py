@@ -1,4 +1,4 @@
-"""Officers' signatures over a policy bundle: two different people, or none counts (architecture section 7).
+"""[d] Officers' signatures over a policy bundle: two different people, or none counts (architecture section 7).
 
 Pure. A signature covers the SM3 digest of the bundle's bytes, the signing time and the signer's certificate; it stands
 in a file of its own, with the signer's chain but not the root: that is the verifier's own.

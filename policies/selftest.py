@@ -1,4 +1,4 @@
-"""The self-test of a policy: nothing serves before it passes (architecture section 7). Pure.
+"""[d] The self-test of a policy: nothing serves before it passes (architecture section 7). Pure.
 
 It shows three things: that the code of the zone rule is the table of D4 (as a known answer) with its six invariants,
 that this policy's own zones keep the invariants, and that the policy gives the decisions its officers expect of it.

@@ -1,4 +1,4 @@
-"""The share overlay (standards.md C8.4): what another organ needs beside the mandatory rules.
+"""[d] The share overlay (standards.md C8.4): what another organ needs beside the mandatory rules.
 
 Pure. It can only refuse: the mandatory rules have been decided before and no share type relaxes them (MA-08).
 Within one organ it does not apply; there the FlowRule suffices.

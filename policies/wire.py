@@ -1,4 +1,4 @@
-"""Canonical JSON: one content, one spelling. Used for bundles and their signatures.
+"""[d] Canonical JSON: one content, one spelling. Used for bundles and their signatures.
 
 Pure. What is read is encoded anew and compared byte by byte, so that a doubled key, another order of keys or a blank
 can never make a second file with the same meaning.

@@ -1,4 +1,4 @@
-"""Reads YAML text into plain values with a line for each, or says what is wrong with it.
+"""[d] Reads YAML text into plain values with a line for each, or says what is wrong with it.
 
 A small part of YAML only: mappings, sequences and scalars, and every scalar is text; what type a field has is the
 document model's business, so `no`, `1e3` or an 18-digit organ code never turn into something else. Anchors, aliases,

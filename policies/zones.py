@@ -1,4 +1,4 @@
-"""Zone classes, ceilings and the rule between two zones: 7 × 7 × 6 = 294 decisions (standards.md D1, D3, D4).
+"""[d] Zone classes, ceilings and the rule between two zones: 7 × 7 × 6 = 294 decisions (standards.md D1, D3, D4).
 
 Pure. The rule is law turned to code: no document, switch or emergency can change a cell (XZ-13). Zones are
 instances of a class: only a zone with itself is `within`; two zones of one class exchange guarded. FlowRules,
