@@ -1,4 +1,4 @@
-"""[d] The code of a catalogue entry (standards.md C8.1, C8.2, SH-01, SH-02). Pure: text in, value or `ValueError` out."""
+"""[d] The code of a catalogue entry (standards.md C8.1, C8.2, SH-01, SH-02). Text in, value or `ValueError` out."""
 
 import re
 from dataclasses import dataclass

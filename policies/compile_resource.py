@@ -1,4 +1,4 @@
-"""[d] Compiles an entry of the catalogue: labels, share type, form of its methods (SH-01, SH-03, SH-05, XZ-02). Pure."""
+"""[d] Compiles an entry of the catalogue: labels, share type, form of its methods (SH-01, SH-03, SH-05, XZ-02)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

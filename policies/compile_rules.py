@@ -1,4 +1,4 @@
-"""[d] Compiles FlowRules and Grants: what they refer to, and that they only narrow (SH-03, SH-06, XZ-01, XZ-02). Pure."""
+"""[d] Compiles FlowRules and Grants: what they refer to, and that they only narrow (SH-03, SH-06, XZ-01, XZ-02)."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""[d] One flow of a call: its label, the zone rule for it, and who may send and receive it (architecture section 3, 2–5).
+"""[d] One flow of a call: its label, the zone rule for it, and who may send and receive it (architecture 3, 2–5).
 
 Pure. A call is two flows; `decide` puts them together. Nothing here knows share types, grants or rates.
 """
