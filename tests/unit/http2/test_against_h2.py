@@ -350,3 +350,59 @@ def test_the_plain_conversation(role: Role) -> None:
     ]
 
     assert compare(role, plan, 2 if role is Role.CLIENT else 0) == "the same to the end"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    bodies=st.lists(st.lists(st.integers(0, 40_000), max_size=4), min_size=1, max_size=5),
+    window_size=st.integers(1_000, 200_000),
+    frame_size=st.sampled_from([16_384, 20_000, 2**24 - 1]),
+    pause=st.sampled_from([(), (0,), (1, 3)]),
+)
+def test_h2_takes_what_the_engine_sends(
+    bodies: list[list[int]], window_size: int, frame_size: int, pause: tuple[int, ...]
+) -> None:
+    """The engine as a client, h2 as a server with its own windows and frames: all bytes arrive, no rule is broken."""
+    engine = Connection(Role.CLIENT, LIMITS)
+    engine.start()
+    peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
+    peer.initiate_connection()
+    peer.update_settings(
+        {
+            h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window_size,
+            h2.settings.SettingCodes.MAX_FRAME_SIZE: frame_size,
+            h2.settings.SettingCodes.HEADER_TABLE_SIZE: 0,
+        }
+    )
+    got: dict[int, bytearray] = {}
+    ended: set[int] = set()
+
+    def carry() -> None:
+        while (sent := engine.take_output()) or peer._data_to_send:
+            for event in peer.receive_data(sent):
+                if isinstance(event, h2.events.RequestReceived):
+                    got[event.stream_id] = bytearray()
+                elif isinstance(event, h2.events.DataReceived):
+                    got[event.stream_id] += event.data
+                    peer.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                elif isinstance(event, h2.events.StreamEnded):
+                    ended.add(event.stream_id)
+            for own in engine.receive(peer.data_to_send()):
+                assert not isinstance(own, (ConnectionFailed, StreamReset)), own
+
+    carry()  # the settings are known before the first stream: h2 would hold the engine to them from the start
+    expected = {}
+    for n, sizes in enumerate(bodies):
+        stream = engine.open_stream(REQUEST + field(b"k", b"v" * 100) * (n * 100), end_stream=not sizes)
+        assert stream is not None
+        expected[stream] = b"".join(bytes((n + 1,)) * size for size in sizes)
+        for index, size in enumerate(sizes):
+            engine.set_writable(index not in pause)
+            engine.send_data(stream, bytes((n + 1,)) * size, end_stream=index == len(sizes) - 1)
+            if index % 2:
+                carry()
+        engine.set_writable(True)
+    carry()
+    assert got == expected
+    assert ended == set(expected)
+    assert engine.queued_total == 0
