@@ -254,8 +254,9 @@ class EvidenceLog:
         stats, limits = self._stats, self._limits
         size = len(pending.payload)
         full = stats.queue_records >= limits.queue_records or stats.queue_bytes + size > limits.queue_bytes
-        # An outcome is never turned away for the queue's sake: there are no more of them than open crossings.
-        if (full and pending.role is not Role.CLOSES) or not self._committer.running:
+        # Nothing that must not be lost is turned away for the queue's sake: there is no more of it than open
+        # crossings, keys of the flood table, and one gap.
+        if (full and pending.role in (Role.PLAIN, Role.OPENS)) or not self._committer.running:
             self._refuse(pending, "the queue is full" if full else "the evidence log has stopped")
             return
         stats.queue_records += 1
@@ -331,15 +332,18 @@ class EvidenceLog:
             2 * stats.queue_records <= self._limits.queue_records and 2 * stats.queue_bytes <= self._limits.queue_bytes
         )
         if self._overflow and room and error is None and self._committer.running:
-            gap = GapRecord(
-                time=(now := self._clock.now()),
-                lost=self._overflow,
-                why="queue-full",
-                first=self._overflow_first,
-                last=now,
-            )
-            self._overflow = 0
-            self._queue(Pending(encode(gap), role=Role.CARRIED))
+            self._tell_gap()
+
+    def _tell_gap(self) -> None:
+        gap = GapRecord(
+            time=(now := self._clock.now()),
+            lost=self._overflow,
+            why="queue-full",
+            first=self._overflow_first,
+            last=now,
+        )
+        self._overflow = 0
+        self._queue(Pending(encode(gap), role=Role.CARRIED))
 
     def _call(self, entries: Iterator[Pending], error: ZoneGateError | None) -> None:
         """Call each `on_durable` in order; one that raises goes to the loop's handler and does not stop the others."""
