@@ -82,13 +82,16 @@ class Downstream:
             return
         data = self.http2.take_output()
         if data:
-            self.channel.write(data)
-        if self.http2.failed or (self._draining and not self.calls):
+            self.channel.write_now(data)
+        # A drained connection is closed when the peer has seen the GOAWAY: what it sent before that still arrives.
+        if self.http2.failed or (self._draining and self.http2.drained and not self.calls):
             self.channel.close()
 
     def tick(self, now: float) -> None:
         """Replenish the flood budgets."""
         self.http2.tick(now)
+        if self._draining:
+            self.relay.touch(self)
 
     def drain(self) -> None:
         """Take no new calls and close when the last one has ended."""

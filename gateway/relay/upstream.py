@@ -134,7 +134,7 @@ class Upstream:
             return
         data = self.http2.take_output()
         if data:
-            self.channel.write(data)
+            self.channel.write_now(data)
         if self.http2.failed:
             self.channel.close()
 

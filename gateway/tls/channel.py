@@ -59,6 +59,10 @@ class Channel(Protocol):
         """Queue `data`; everything queued in one wake-up leaves in one write. Ignored once closing."""
         ...
 
+    def write_now(self, data: bytes) -> None:
+        """Send `data` at once, behind what is queued; for an app that gathers its own output. Ignored once closing."""
+        ...
+
     def close(self) -> None:
         """Send what is queued, then close_notify, then end."""
         ...

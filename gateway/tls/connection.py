@@ -70,6 +70,12 @@ class TlsConnection(asyncio.Protocol):
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
+    def write_now(self, data: bytes) -> None:
+        """Encrypt and send `data` at once, behind what is queued."""
+        if self.phase is Phase.OPEN and data:
+            self._outgoing.append(data)
+            self._flush()
+
     def close(self) -> None:
         """Send what is queued and close_notify, then end."""
         if self.phase is not Phase.OPEN:

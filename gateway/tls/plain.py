@@ -83,6 +83,12 @@ class PlainConnection(asyncio.Protocol):
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
+    def write_now(self, data: bytes) -> None:
+        """Send `data` at once, behind what is queued."""
+        if not self._closing and self.transport is not None and data:
+            self._outgoing.append(data)
+            self._flush()
+
     def close(self) -> None:
         """Send what is queued, then end."""
         self._flush()

@@ -50,6 +50,8 @@ class MemoryChannel:
     def write(self, data: bytes) -> None:
         self.events += self.far.receive(data)
 
+    write_now = write
+
     def close(self) -> None:
         if not self.closed:
             self.closed = True
