@@ -164,7 +164,7 @@ def verify_signer(
     if leaf.fingerprint != header.signer:
         raise _bad_signature("signer: the certificate is not the one that the header names")
     # Revocation is asked once, for now: whoever revokes a signer wants its objects stopped, whenever they were made.
-    signatures = signatures or SignatureCache()
+    signatures = SignatureCache() if signatures is None else signatures
     verify_path(leaf, rest, anchors, now=now, crls=crls, signatures=signatures)
     verify_path(leaf, rest, anchors, now=header.created, signatures=signatures)
     if leaf.profile not in SIGNER_PROFILES:

@@ -30,6 +30,7 @@ from zonegate.identity import Net
 from zonegate.pki.certificate import Profile
 from zonegate.pki.credential import Credential
 from zonegate.pki.crl import load_crl
+from zonegate.pki.path import SignatureCache
 from zonegate.reasons import Reason
 
 EXTRA, INTRA = hand_net(Net.EXTRA), hand_net(Net.INTRA)
@@ -63,6 +64,12 @@ def test_an_object_survives_the_carrier():
     assert item.messages == MESSAGES
     assert item.header == header()
     assert item.signer == gateway_credential().leaf
+
+
+def test_a_cache_that_is_given_empty_is_the_one_used():
+    cache = SignatureCache()
+    open_object([FILE], KEY, EXTRA.anchors, now=NOON, signatures=cache)
+    assert len(cache) > 0
 
 
 def test_an_object_without_messages_and_one_of_many_chunks_survive():
