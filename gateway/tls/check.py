@@ -28,6 +28,8 @@ ALPN = "h2"
 # Leaf, two sub-CAs and the root: the longest chain of architecture section 6.
 CHAIN_MAX = 4
 CERTIFICATE_LIMIT_BYTES = 8192
+# `Warning`: what the library only warns about is an exception where a process runs with -W error.
+_UNREADABLE = (ValueError, Warning, x509.InvalidVersion)
 _ENCRYPTION_USAGES = frozenset({"keyEncipherment", "dataEncipherment", "keyAgreement", "encipherOnly", "decipherOnly"})
 
 
@@ -61,7 +63,7 @@ def check_chain(chain: Sequence[bytes]) -> None:
             certificate = x509.load_der_x509_certificate(der)
             oid = certificate.signature_algorithm_oid.dotted_string
             tbs = certificate.tbs_certificate_bytes
-        except ValueError as exc:
+        except _UNREADABLE as exc:
             raise ZoneGateError(Reason.E_CERT_CHAIN, f"certificate {depth}: is not an X.509 certificate") from exc
         if oid != SM2_WITH_SM3:
             raise ZoneGateError(
