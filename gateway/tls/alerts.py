@@ -1,4 +1,4 @@
-"""TLS alerts: numbers and names (RFC 8446 section 6), which one a refusal sends, what a received one is called.
+"""[d] TLS alerts: numbers and names (RFC 8446 section 6), which one a refusal sends, what a received one is called.
 
 Pure. A refused handshake has only its alert on the wire; the reason itself is in the log, the metric and the counted
 record of the side that refused.

@@ -1,4 +1,4 @@
-"""What the TLS layer, the local edge and the HTTP/2 layer agree on: a peer, a channel of bytes, and its user.
+"""[d] What the TLS layer, the local edge and the HTTP/2 layer agree on: a peer, a channel of bytes, and its user.
 
 Types only. `server`, `client` and `plain` make channels; every call on a channel or its app happens on the loop thread.
 """

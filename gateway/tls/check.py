@@ -1,4 +1,4 @@
-"""Decides whether a peer's certificates and the negotiated parameters are those of RFC 8998 in this net.
+"""[d] Decides whether a peer's certificates and the negotiated parameters are those of RFC 8998 in this net.
 
 Pure: certificates, facts and time are arguments. It does not ask who may connect (`gateway.admission`) and keeps no
 state (`verifier` does). OpenSSL's own verification is a second opinion, never the decision.

@@ -1,4 +1,4 @@
-"""Connects outward over RFC 8998 and makes sure that the peer is the one that the caller expects.
+"""[a] Connects outward over RFC 8998 and makes sure that the peer is the one that the caller expects.
 
 One attempt, one connection: trying again, choosing an address and pooling are the caller's. A TLS 1.3 client is done
 before the server has judged it, so a refusal by the server may arrive after `opened`, as E_UPSTREAM in `closed`.

@@ -1,4 +1,4 @@
-"""Reads a ClientHello strictly and says whether RFC 8998 could succeed with it, before any SM2 is spent on it.
+"""[d] Reads a ClientHello strictly and says whether RFC 8998 could succeed with it, before any SM2 is spent on it.
 
 Pure: bytes in; a value, None (not complete yet) or `ZoneGateError` out. It refuses only what OpenSSL, pinned as in
 `context`, would refuse too, at a hundredth of the cost and with the reason that OpenSSL cannot give (TL-02, TL-04).

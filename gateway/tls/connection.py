@@ -1,4 +1,4 @@
-"""One TLS connection on the loop: moves bytes between the socket, the handshake threads and the app.
+"""[a] One TLS connection on the loop: moves bytes between the socket, the handshake threads and the app.
 
 The phases are: wait for the hello (server only), handshake (steps run on `handshake`'s threads), open, ended. In the
 open phase everything is done on the loop: read all, one `received`, one write at the end of the wake-up. What is

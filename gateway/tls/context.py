@@ -1,4 +1,4 @@
-"""Builds the OpenSSL contexts of RFC 8998 and swaps them when a credential is renewed.
+"""[a] Builds the OpenSSL contexts of RFC 8998 and swaps them when a credential is renewed.
 
 A context is frozen at its first connection, so a change is always a new pair of contexts; running connections keep the
 old one until they end. Resumption and 0-RTT are off (TL-07): every connection shows its certificate and its status.

@@ -1,4 +1,4 @@
-"""Runs handshake steps on a few threads, so that SM2 arithmetic never holds up the loop (architecture section 5).
+"""[a] Runs handshake steps on a few threads, so that SM2 arithmetic never holds up the loop (architecture section 5).
 
 OpenSSL releases the interpreter while it computes. The queue is bounded and has two classes: sources that lately held
 an admitted connection go first. What a step does is in `session`; who may hand one in is in `limits`.

@@ -1,4 +1,4 @@
-"""How many connections and handshakes a listener takes, from one source, for one identity and in all.
+"""[d] How many connections and handshakes a listener takes, from one source, for one identity and in all.
 
 Pure bookkeeping: time is passed in, no socket is touched. Sources that lately held an admitted connection have a bucket
 and a reserve of their own, so that strangers can use up only the strangers' share (architecture section 5).

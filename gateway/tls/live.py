@@ -1,4 +1,4 @@
-"""The index of live channels by the certificates that they rest on, so that a revocation ends them at once.
+"""[d] The index of live channels by the certificates that they rest on, so that a revocation ends them at once.
 
 One index serves a whole process, listeners and outbound connections alike; used on the loop thread only.
 """

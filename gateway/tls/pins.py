@@ -1,4 +1,4 @@
-"""The only module that reaches below pyOpenSSL's public interface; `probe` shows at start that what it does holds.
+"""[a] The only module that reaches below pyOpenSSL's public interface; `probe` shows at start that what it does holds.
 
 Four calls have no public form: choosing the key-exchange groups, choosing the signature algorithms, using an SM2 key
 (`cryptography` cannot load one, and pyOpenSSL wants to take no others), and refusing a certificate with an error code

@@ -1,4 +1,4 @@
-"""Shows at start that this machine's libraries do RFC 8998 as pinned (TL-05): a handshake in memory, both ways.
+"""[a] Shows at start that this machine's libraries do RFC 8998 as pinned (TL-05): a handshake in memory, both ways.
 
 The process's own credential plays both ends, so a key that does not fit, or libraries that have moved under the private
 calls of `pins`, stop the start with a message that names the versions. Trust and revocation are not judged here.

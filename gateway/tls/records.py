@@ -1,4 +1,4 @@
-"""Counts the TLS records in a byte stream, so that the data path reads each complete record once and no more.
+"""[d] Counts the TLS records in a byte stream, so that the data path reads each complete record once and no more.
 
 Pure. Knowing how many records wait saves the exception that asking OpenSSL once too often costs, and shows records that
 carry no application data: session tickets, KeyUpdate and empty records, all of which a peer could send for ever.

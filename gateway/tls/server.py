@@ -1,4 +1,4 @@
-"""The listener of RFC 8998 connections: accepts, counts, refuses early and cheaply, hands out admitted channels.
+"""[a] The listener of RFC 8998 connections: accepts, counts, refuses early and cheaply, hands out admitted channels.
 
 Who may be on the connection is the caller's `admit`; what a hello must offer is `clienthello`; how many are taken is
 `limits`. Every refusal is reported once, with its reason, through `on_refusal`.

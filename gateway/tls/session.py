@@ -1,4 +1,4 @@
-"""TLS over memory buffers: a handshake that is stepped, and the session that comes of it. Bytes in, bytes out.
+"""[a] TLS over memory buffers: a handshake that is stepped, and the session that comes of it. Bytes in, bytes out.
 
 No socket, no loop, no thread of its own: `connection` moves the bytes, `handshake` runs the steps on its threads. One
 object is used by one thread at a time.

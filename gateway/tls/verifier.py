@@ -1,4 +1,4 @@
-"""Verifies peers against one net's anchors and the revocation lists in force.
+"""[a] Verifies peers against one net's anchors and the revocation lists in force.
 
 What makes a chain good is decided in `check` and `pki.path`. This holds what they need and remembers signatures that
 verified and certificates that were read, so that a peer that comes back costs no SM2; validity and revocation are
