@@ -400,7 +400,9 @@ class GatewayHandler:
         text = _text(block.get(names.REASON)) if plan.route is Route.PEER else ""
         if text in set(Reason):
             call.reason = Reason(text)
-            call.executed = REGISTRY[call.reason].executed
+            # Trailers with :status are all of the response: the peer refused. Others end an answer that had begun.
+            if block.get(b":status") is not None:
+                call.executed = REGISTRY[call.reason].executed
         elif plan.route is Route.PEER and call.executed is not Executed.YES:
             call.executed = Executed.UNKNOWN
 

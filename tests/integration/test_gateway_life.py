@@ -164,6 +164,31 @@ def test_a_policy_that_takes_the_grant_away_ends_open_streams(lab: Lab) -> None:
         assert refusal(caught.value)[1] == "E_POLICY_CHANGED"
 
 
+@pytest.mark.req("AU-01")
+def test_a_stream_that_the_next_gateway_ends_is_recorded_as_executed_at_both(lab: Lab) -> None:
+    lab.echo.gate = threading.Event()
+    process = lab.gateway_b.process
+    assert process is not None
+    with lab.channel() as channel:
+        stream = channel.unary_stream(SERVER_STREAM)(b"3:x", metadata=METADATA)
+        assert next(stream) == b"0:x"
+        lab.sign_policy(2, DOCUMENTS[: DOCUMENTS.index("kind: Grant") - len("---\napiVersion: zonegate/v1\n")])
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stream)
+        lab.echo.gate.set()
+        assert refusal(caught.value)[1] == "E_POLICY_CHANGED"
+    for side in ("a", "b"):
+
+        def outcomes(side: str = side) -> list[OutcomeRecord]:
+            records = [located.record for located in read_records(lab.evidence(side))]
+            return [record for record in records if isinstance(record, OutcomeRecord)]
+
+        until(lambda outcomes=outcomes: bool(outcomes()))
+        (outcome,) = outcomes()
+        assert (outcome.reason.value, outcome.executed.value) == ("E_POLICY_CHANGED", "yes"), side
+
+
 def test_sigterm_lets_open_calls_finish(lab: Lab) -> None:
     lab.echo.gate = threading.Event()
     process = lab.gateway_a.process
