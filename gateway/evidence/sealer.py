@@ -54,6 +54,11 @@ class SignerCertificate(Protocol):
         ...
 
     @property
+    def not_before(self) -> datetime:
+        """Beginning of validity."""
+        ...
+
+    @property
     def not_after(self) -> datetime:
         """End of validity."""
         ...
@@ -167,6 +172,10 @@ class Sealer:
         leaf = signer.chain[0]
         if now >= leaf.not_after:
             self._fail("the evidence certificate has expired")
+            return None
+        if now < leaf.not_before:
+            # A seal dated before its certificate would never verify: a clock that ran back must not spoil the chain.
+            self._fail("the evidence certificate is not valid yet, or the clock has run back")
             return None
         statement = encode_statement(
             Statement(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -493,6 +494,32 @@ def test_an_expired_signer_refuses_until_it_is_replaced(tmp_path: Path) -> None:
         renewed = net.net.issue(Profile.EVIDENCE, "gw-shared-evidence").load()
         log.replace_signer(renewed)
         await until(lambda: log.stats.segments == 2)
+        assert await written(log, decision("c")) == [None]
+        log.append(outcome("c"))
+        log.close()
+
+    run(main)
+    assert verify_directory(tmp_path / "evidence", Trust(net.anchors)).unsealed == 0
+
+
+@pytest.mark.req("AU-04")
+def test_a_clock_before_the_certificate_refuses_until_it_is_right(tmp_path: Path) -> None:
+    """A seal dated before its certificate would never verify."""
+    clock = FakeClock(NOW)
+    net = make_evidence_net(tmp_path / "net", clock=clock)
+
+    async def main(loop: asyncio.AbstractEventLoop) -> None:
+        log = open_log(tmp_path / "evidence", net.signer, loop, limits=FAST, clock=clock)
+        assert await written(log, decision("a")) == [None]
+        await until(lambda: log.stats.unsealed == 0)
+        clock.set_wall(NOW - timedelta(days=2))
+        log.append(outcome("a"))
+        await until(lambda: log.stats.failed_seals > 0)
+        [error] = await written(log, decision("b"))
+        assert error is not None
+        assert "not valid yet" in error.detail
+        clock.set_wall(NOW)
+        await until(lambda: log.stats.unsealed == 0)
         assert await written(log, decision("c")) == [None]
         log.append(outcome("c"))
         log.close()
