@@ -1,7 +1,9 @@
 """[a] Who calls, as far as a gateway has verified it: tickets checked in threads, verdicts cached by digest.
 
 A ticket costs three SM2 verifications, so each is checked once, off the event loop; calls that refer to it wait
-meanwhile. Revocation is not part of what is cached: it is asked for each time a plan is made (architecture section 3).
+meanwhile. A ticket that has verified is good until it expires; one that was refused is looked at again some seconds
+later, since a clock may have caught up. Revocation is not part of what is cached: it is asked for each time a plan is
+made (architecture section 3).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 VERIFIED_LIMIT = 4096
 WAITING_LIMIT = 4096
+REFUSED_SECONDS = 5.0
 
 Verdict: TypeAlias = Ticket | ZoneGateError
 
@@ -44,15 +47,20 @@ class TicketOffice:
         self._anchors = anchors
         self._signatures = signatures
         self._clock = clock
-        self._verdicts: OrderedDict[tuple[bytes, str], Verdict] = OrderedDict()
+        # Verdict and until when it holds, in seconds since 1970.
+        self._verdicts: OrderedDict[tuple[bytes, str], tuple[Verdict, float]] = OrderedDict()
         self._waiting: dict[tuple[bytes, str], list[Callable[[Verdict], None]]] = {}
 
     def verdict(self, ticket: bytes, ingress: str, then: Callable[[Verdict], None]) -> Verdict | None:
         """Return what is known of `ticket`, issued for the gateway `ingress`; None: `then` will be called with it."""
         key = (sm3.digest(ticket), ingress)
-        verdict = self._verdicts.get(key)
-        if verdict is not None:
-            return verdict
+        known = self._verdicts.get(key)
+        if known is not None:
+            verdict, until = known
+            if self._clock.timestamp() < until:
+                return verdict
+            if isinstance(verdict, Ticket):
+                return ZoneGateError(Reason.E_TICKET_EXPIRED, f"ticket.notAfter: {verdict.expires:%FT%TZ} is past")
         waiting = self._waiting.get(key)
         if waiting is not None:
             if len(waiting) >= WAITING_LIMIT:
@@ -73,7 +81,11 @@ class TicketOffice:
             return error
 
     def _settle(self, key: tuple[bytes, str], verdict: Verdict) -> None:
-        self._verdicts[key] = verdict
+        if isinstance(verdict, Ticket):
+            until = verdict.expires.timestamp()
+        else:
+            until = self._clock.timestamp() + REFUSED_SECONDS
+        self._verdicts[key] = verdict, until
         if len(self._verdicts) > VERIFIED_LIMIT:
             self._verdicts.popitem(last=False)
         for then in self._waiting.pop(key, []):

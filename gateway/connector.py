@@ -83,6 +83,10 @@ class Connector:
         self._pools: list[UpstreamPool] = []
         self._listeners: list[TlsListener | PlainListener] = []
         self._serving = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Those whose connections show a certificate; the others are local.
+        self._tls_relays: list[Relay] = []
+        self._tls_pools: list[UpstreamPool] = []
 
     # -- serving -------------------------------------------------------------------------------------------------
 
@@ -173,6 +177,7 @@ class Connector:
         pool = self._pool(relay, "gateway", dialler)
         pool.decorate = issuer.decorate
         handler.gateway = self.gateway_pool = pool
+        self._tls_pools.append(pool)
         for name, route in self.config.routes.items():
             listener = PlainListener(
                 self.loop,
@@ -187,6 +192,7 @@ class Connector:
     def _open_provider(self, provider: ProviderSection) -> None:
         handler = ProvidingEdge(frozenset(provider.gateways), self.metrics)
         relay = self._relay(handler)
+        self._tls_relays.append(relay)
         for target in provider.targets:
             dialler = PlainDialler(self.loop, target.address, self.config.limits.connect_seconds)
             pool = self._pool(relay, str(target.address), dialler)
@@ -242,12 +248,20 @@ class Connector:
 
     def _reload(self) -> None:
         """SIGHUP: the credential is read again, for new connections."""
+        task = self.loop.create_task(self._reload_credential())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload_credential(self) -> None:
+        before = self.trust.credential.leaf
         try:
-            self.trust.reload()
+            await self.loop.run_in_executor(self.process.executor, self.trust.reload)
         except ZoneGateError as error:
             complain("certificate refused", error.reason, error.detail)
-        else:
-            announce("certificate reloaded", serial=f"{self.trust.credential.leaf.serial:x}")
+            return
+        if self.trust.credential.leaf != before:
+            self.process.renew_connections(self._tls_relays, self._tls_pools)
+        announce("certificate reloaded", serial=f"{self.trust.credential.leaf.serial:x}")
 
 
 def _expect_gateway(allowed: frozenset[str], peer: Peer) -> None:

@@ -212,13 +212,10 @@ class GatewayHandler:
     def _caller(self, context: PeerContext, raw: bytes, ticket: Ticket) -> Caller:
         uri = str(ticket.identity)
         certificate = ticket.chain[0]
-        if context.from_gateway:
-            # A gateway may speak only for callers of the zone that it guards.
-            system = self.policy.systems.get(uri)
-            if system is None or system.zone != context.zone:
-                raise ZoneGateError(Reason.E_ZONE_IDENTITY, f"ticket: {uri} does not stand in zone {context.zone}")
-        elif uri != context.uri or certificate.fingerprint != context.peer.fingerprint:
+        if not context.from_gateway and uri != context.uri:
+            # By identity, not by certificate: a connector that renews its certificate has both for a while.
             raise ZoneGateError(Reason.E_TICKET, "ticket: is not the connection's own")
+        self._check_zone(context, uri)
         return Caller(
             uri=uri,
             fingerprint=certificate.fingerprint,
@@ -230,6 +227,13 @@ class GatewayHandler:
             ticket_until=ticket.expires,
             peer_uri=context.uri,
         )
+
+    def _check_zone(self, context: PeerContext, uri: str) -> None:
+        """Refuse a caller that a peer gateway speaks for without guarding its zone."""
+        if context.from_gateway:
+            system = self.policy.systems.get(uri)
+            if system is None or system.zone != context.zone:
+                raise ZoneGateError(Reason.E_ZONE_IDENTITY, f"ticket: {uri} does not stand in zone {context.zone}")
 
     def _refusal_plan(self, context: PeerContext, error: ZoneGateError) -> Plan:
         peer = context.peer
@@ -257,13 +261,14 @@ class GatewayHandler:
         except ZoneGateError as error:
             self._refuse(call, plan, error.reason, error.detail)
             return
-        if plan.stripped or (plan.metadata is not None and not context.from_gateway and plan.metadata.spoofed):
-            spoofed = plan.metadata.spoofed if plan.metadata is not None else 0
-            self.recorder.metrics.metadata_stripped(plan.stripped + spoofed)
+        metadata = plan.metadata
+        if metadata is not None and metadata.spoofed and not context.from_gateway:
+            self.recorder.metrics.metadata_stripped(metadata.spoofed)
+        now = self._clock.monotonic()
+        self.recorder.metrics.decision_seconds(now - call.started)
         if plan.reason is not Reason.OK:
             self._refuse(call, plan, plan.reason, plan.detail)
             return
-        now = self._clock.monotonic()
         # A rate is taken where the caller enters: one gateway keeps the account, not two.
         if not context.from_gateway and not (
             self._rates.admit(plan.caller.uri, self._default_rate, now)
@@ -331,17 +336,17 @@ class GatewayHandler:
         if out is None:
             declared = block.get(names.LABEL)
             if declared is not None:
-                self._raise_response(call, plan, block, _text(declared))
+                self._raise_response(call, plan, block, declared)
                 return None
-            out = self._remember(plan, block, plan.response_names)
+            out = self._remember(plan.responses, block, plan.response_names)
         return out + self._volatile(call, plan, block)
 
-    def _remember(self, plan: Plan, block: HeaderBlock, allowed: frozenset[bytes]) -> bytes:
+    def _remember(self, known: dict[object, bytes], block: HeaderBlock, allowed: frozenset[bytes]) -> bytes:
         out = b"".join([item.wire for item in block.stable if item.name in allowed])
         if block.cacheable:
-            if len(plan.responses) >= RESPONSES_PER_PLAN:
-                plan.responses.clear()
-            plan.responses[block.stable] = out
+            if len(known) >= RESPONSES_PER_PLAN:
+                known.clear()
+            known[block.stable] = out
         return out
 
     def _volatile(self, call: Call, plan: Plan, block: HeaderBlock) -> bytes:
@@ -351,13 +356,14 @@ class GatewayHandler:
             parts += [item.wire for item in block.volatile if item.name in allowed]
         return b"".join(parts)
 
-    def _raise_response(self, call: Call, plan: Plan, block: HeaderBlock, text: str) -> None:
+    def _raise_response(self, call: Call, plan: Plan, block: HeaderBlock, declared: bytes) -> None:
         """Step 6: a provider's label is decided, and recorded, before any further response byte goes on."""
         decision = plan.decision
         if decision is None:
             call.refuse(Reason.E_INTERNAL, "a response without a decision")
             return
         try:
+            text = declared.decode("ascii", "replace")
             flow = decide_response(self.policy, decision, parse_label(text), now=self._clock.now())
         except ZoneGateError as error:
             call.refuse(error.reason, f"zg-label of the response: {error.detail}")
@@ -386,9 +392,9 @@ class GatewayHandler:
         call.status = min(int(status), int(GrpcCode.UNAUTHENTICATED))
         if status != _GRPC_OK:
             self._take_reason(call, plan, block)
-        out = plan.responses.get(block.stable)
+        out = plan.trailers.get(block.stable)
         if out is None:
-            out = self._remember(plan, block, plan.trailer_names)
+            out = self._remember(plan.trailers, block, plan.trailer_names)
         if call.response_started:
             return out + self._volatile(call, plan, block) if block.volatile else out
         # A response of trailers only has no initial metadata: it begins here, with :status and content-type.
@@ -455,6 +461,7 @@ class GatewayHandler:
         if peer is None:
             return False
         try:
+            self._check_zone(peer, plan.caller.uri)
             self._trust.status.check(plan.caller.chain, self._clock.now())
         except ZoneGateError as error:
             call.abort(error.reason, error.detail)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway import metadata as names
@@ -31,12 +32,15 @@ if TYPE_CHECKING:
     from zonegate.gateway.relay.upstream import StreamUser, Upstream, UpstreamPool
     from zonegate.gateway.tls.context import ContextHolder
     from zonegate.monitoring.metrics import GatewayMetrics
+    from zonegate.pki.credential import Credential
 
 HEALTH_PREFIX = b"/grpc.health.v1.Health/"
 # A ticket lives ten minutes at most (architecture section 3); it is renewed at half of that.
 TICKET_LIFE = timedelta(minutes=10)
 TICKET_RENEWAL = timedelta(minutes=5)
 HEADS_LIMIT = 1024
+# A label may be percent-encoded already: only what metadata cannot carry is encoded.
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 def _pass_on(call: Call, block: HeaderBlock) -> bytes:
@@ -58,20 +62,21 @@ def _pass_trailers(call: Call, block: HeaderBlock) -> bytes:
 
 
 class TicketIssuer:
-    """Signs tickets with the system's key: one per gateway, renewed before it ends."""
+    """Signs tickets with the system's key: one per gateway, renewed before it ends and with the certificate."""
 
     def __init__(self, holder: ContextHolder, clock: Clock) -> None:
         self._holder = holder
         self._clock = clock
-        self._current: dict[str, tuple[bytes, float]] = {}
+        self._current: dict[str, tuple[bytes, float, Credential]] = {}
 
     def current(self, gateway: str) -> bytes:
         """Return the ticket in use for `gateway`."""
         known = self._current.get(gateway)
-        if known is None or self._clock.timestamp() >= known[1]:
+        credential = self._holder.credential
+        if known is None or self._clock.timestamp() >= known[1] or known[2] is not credential:
             now = self._clock.now()
-            ticket = issue(self._holder.credential, gateway, now=now, life=TICKET_LIFE)
-            known = self._current[gateway] = (ticket, (now + TICKET_RENEWAL).timestamp())
+            ticket = issue(credential, gateway, now=now, life=TICKET_LIFE)
+            known = self._current[gateway] = (ticket, (now + TICKET_RENEWAL).timestamp(), credential)
         return known[0]
 
     def decorate(self, user: StreamUser, upstream: Upstream) -> bytes:
@@ -125,7 +130,8 @@ class CallingEdge(_Edge):
         super().__init__(metrics)
         self.gateway: UpstreamPool
         self._declared = {name: _declared_fields(route) for name, route in routes.items()}
-        self._heads: dict[tuple[str, tuple[Field, ...]], bytes] = {}
+        # Header block and number of fields removed, by route and what the system sent.
+        self._heads: dict[tuple[str, tuple[Field, ...]], tuple[bytes, int]] = {}
 
     def admitted(self, down: Downstream) -> None:
         """The listener has checked the local user."""
@@ -137,32 +143,36 @@ class CallingEdge(_Edge):
         if path.startswith(HEALTH_PREFIX):
             self._answer_health(call, path)
             return
-        head = self._heads.get((call.down.context, block.stable))
-        if head is None:
+        known = self._heads.get((call.down.context, block.stable))
+        if known is None:
             try:
                 names.read_request(block)
             except ZoneGateError as error:
                 call.refuse(error.reason, error.detail)
                 return
-            head = self._compose(call.down.context, block)
+            known = self._compose(call.down.context, block)
+        head, removed = known
         if block.volatile:
-            head += b"".join([item.wire for item in block.volatile if not names.is_reserved(item.name)])
+            passing = [item.wire for item in block.volatile if not names.is_reserved(item.name)]
+            removed += len(block.volatile) - len(passing)
+            head += b"".join(passing)
+        if removed:
+            self._metrics.metadata_stripped(removed)
         call.forward(self.gateway, head)
 
-    def _compose(self, route: str, block: HeaderBlock) -> bytes:
+    def _compose(self, route: str, block: HeaderBlock) -> tuple[bytes, int]:
         fields = [item for item in block.stable if not names.is_reserved(item.name)]
-        if len(fields) < len(block.stable):
-            self._metrics.metadata_stripped(len(block.stable) - len(fields))
         present = {item.name for item in fields}
         added = [item for item in self._declared[route] if item.name not in present]
         if added:
             added.append(literal(names.DECLARED_BY, b"connector"))
         head = b"".join(item.wire for item in (*_outgoing(fields), *added))
+        known = head, len(block.stable) - len(fields)
         if block.cacheable:
             if len(self._heads) >= HEADS_LIMIT:
                 self._heads.clear()
-            self._heads[route, block.stable] = head
-        return head
+            self._heads[route, block.stable] = known
+        return known
 
     def _answer_health(self, call: Call, path: bytes) -> None:
         if path != HEALTH_PREFIX + b"Check":
@@ -228,7 +238,7 @@ def _outgoing(fields: list[Field]) -> list[Field]:
 
 def _declared_fields(route: RouteSection) -> list[Field]:
     return [
-        literal(name, names.quoted(text) if name != names.LABEL else text.encode())
+        literal(name, quote(text, safe=_PRINTABLE).encode() if name == names.LABEL else names.quoted(text))
         for name, text in (
             (names.RESOURCE, route.resource),
             (names.PURPOSE, route.purpose),

@@ -68,6 +68,8 @@ class Exporting:
                 found = assembler.feed(data)
                 if ended:
                     assembler.finish()
+                    if call.request_filter is not None:
+                        call.request_filter.finish()
             except ZoneGateError as error:
                 call.refuse(error.reason, error.detail)
                 return

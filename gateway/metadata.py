@@ -48,7 +48,7 @@ GRPC_TRAILERS = frozenset({b":status", b"content-type", b"grpc-status", b"grpc-m
 VALUE_LIMIT_BYTES = 512
 TICKET_LIMIT_BYTES = 12 * 1024
 
-_TEXT_NAMES = {RESOURCE: "resource", PURPOSE: "purpose", CASE: "case"}
+_TEXT_NAMES = {RESOURCE: "resource", PURPOSE: "purpose", CASE: "case", LABEL: "label"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CROSSING_SHAPE = re.compile(rb"[0-9a-f]{28}")
 _TIMEOUT_SHAPE = re.compile(rb"([0-9]{1,8})([HMSmun])")
@@ -86,7 +86,6 @@ def read_request(block: HeaderBlock) -> RequestMetadata:
     protocol: list[Field] = []
     others: list[Field] = []
     path = ""
-    label = None
     declared_by_connector = False
     spoofed = 0
     for field in block.stable:
@@ -99,9 +98,8 @@ def read_request(block: HeaderBlock) -> RequestMetadata:
             key = _TEXT_NAMES[name]
             if key in texts:
                 raise _wrong(name, "appears twice, once is allowed")
-            texts[key] = read_text(name, value)
-        elif name == LABEL:
-            label = value.decode("ascii", "replace")
+            # A label is percent-decoded by its own parser, part by part.
+            texts[key] = value.decode("ascii", "replace") if name == LABEL else read_text(name, value)
         elif is_reserved(name):
             if name == DECLARED_BY:
                 declared_by_connector = value == b"connector"
@@ -114,7 +112,7 @@ def read_request(block: HeaderBlock) -> RequestMetadata:
         resource=texts.get("resource"),
         purpose=texts.get("purpose"),
         case=texts.get("case"),
-        label=label,
+        label=texts.get("label"),
         declared_by_connector=declared_by_connector,
         protocol=tuple(protocol),
         others=tuple(others),

@@ -87,8 +87,9 @@ class Plan:
     # Seconds since the epoch: until when a call may begin by this plan, and until when one may go on.
     begin_until: float = 0.0
     valid_until: float = 0.0
-    # Outgoing response blocks by the incoming block's stable part; bounded by the owner.
+    # Outgoing blocks by the incoming block's stable part, initial metadata and trailers apart; bounded by the owner.
     responses: dict[object, bytes] = field(default_factory=dict)
+    trailers: dict[object, bytes] = field(default_factory=dict)
     # The bound on a message, and the filters of both directions where messages are inspected; set by the owner.
     inspection: tuple[int, Any, Any] | None = None
     # What the recorder shares between the records of this plan's calls.

@@ -30,12 +30,13 @@ from zonegate.pki.path import StatusRule, TrustAnchors, verify_path
 from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from zonegate.clock import Clock
     from zonegate.gateway.config import KeyPair, LimitsSection, StatusSection, TlsSection, TrustSection
     from zonegate.gateway.relay.core import Relay
+    from zonegate.gateway.relay.upstream import UpstreamPool
     from zonegate.gateway.tls.live import CertificateKey
     from zonegate.monitoring.health import MetricsServer
     from zonegate.monitoring.metrics import GatewayMetrics
@@ -65,7 +66,6 @@ def relay_limits(limits: LimitsSection) -> RelayLimits:
     return RelayLimits(
         open_calls=limits.open_calls,
         held_bytes=limits.held_bytes,
-        connect_seconds=limits.connect_seconds,
         call_buffer_bytes=limits.stream_window_bytes,
     )
 
@@ -237,6 +237,15 @@ class Process:
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS, 20, 20)
 
+    def renew_connections(self, relays: Iterable[Relay], pools: Iterable[UpstreamPool]) -> None:
+        """Let calls go on over connections of a renewed certificate: old ones carry what they have, and close."""
+        for pool in pools:
+            pool.renew()
+        for relay in relays:
+            for down in list(relay.downstreams):
+                down.drain()
+            relay.flush()
+
     def stop_on_signals(self, reload: Callable[[], None]) -> None:
         """SIGTERM and SIGINT drain, SIGHUP reloads."""
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -259,7 +268,7 @@ class Process:
                 down.drain()
             relay.flush()
         end = self.clock.monotonic() + self.limits.drain_seconds
-        while any(relay.calls for relay in self.relays) and self.clock.monotonic() < end:
+        while any(relay.calls or relay.downstreams for relay in self.relays) and self.clock.monotonic() < end:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
         for relay in self.relays:
             for call in list(relay.calls):

@@ -373,10 +373,13 @@ class Gateway:
         task.add_done_callback(self._tasks.discard)
 
     async def _reload_all(self) -> None:
+        before = self.trust.credential.leaf
         try:
             await self.loop.run_in_executor(self.process.executor, self.trust.reload)
             if self._exporter is not None:
                 self._exporter.use_signer(self.trust.credential)
+            if self.trust.credential.leaf != before:
+                self.process.renew_connections([self.relay], self._pools)
             announce("certificate reloaded", serial=f"{self.trust.credential.leaf.serial:x}")
         except ZoneGateError as error:
             complain("certificate refused", error.reason, error.detail)

@@ -64,7 +64,8 @@ class Upstream:
     def __init__(self, relay: Relay, pool: UpstreamPool, limits: Limits) -> None:
         self.relay = relay
         self.pool = pool
-        self.http2 = Connection(Role.CLIENT, limits)
+        self.http2: Connection
+        self._limits = limits
         self.streams: dict[int, StreamUser] = {}
         self.dirty = False
         self.channel: Channel | None = None
@@ -75,6 +76,7 @@ class Upstream:
     def opened(self, channel: Channel) -> None:
         """The hop is connected and is who it should be."""
         self.channel = channel
+        self.http2 = Connection(Role.CLIENT, self._limits, self.relay.memo_of(channel.peer))
         self.http2.start()
         self.pool.connected(self)
         self.relay.touch(self)
@@ -282,6 +284,12 @@ class UpstreamPool:
             if error is not None:
                 self._last_error = error
         self._retiring.discard(upstream)
+
+    def renew(self) -> None:
+        """Carry new calls on new connections; those there are end with their last call."""
+        for upstream in list(self.active):
+            self.retire(upstream)
+        self.connect()
 
     def retire(self, upstream: Upstream) -> None:
         """Give a connection no new calls; close it when its last one has ended."""
