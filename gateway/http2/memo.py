@@ -69,7 +69,7 @@ class HeaderMemo:
     (RFC 7541 section 7.1), and can push others' entries out of it; give each identity its own where that matters.
     """
 
-    __slots__ = ("_limits", "blocks", "by_value", "by_wire", "layouts", "parts")
+    __slots__ = ("__weakref__", "_limits", "blocks", "by_value", "by_wire", "layouts", "parts")
 
     def __init__(self, *, max_entries: int = 128, max_bytes: int = 32_768) -> None:
         self.blocks: tuple[Memo[bytes, HeaderBlock], ...] = tuple(Memo(max_entries, max_bytes) for _ in Kind)

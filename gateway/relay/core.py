@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
 
+from zonegate.gateway.http2.memo import HeaderMemo
 from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
     from zonegate.gateway.http2.headers import HeaderBlock
     from zonegate.gateway.relay.call import Call
     from zonegate.gateway.relay.downstream import Downstream
+    from zonegate.gateway.tls.channel import Peer
 
 DEADLINE_SLOT_SECONDS = 0.05
+# What is remembered of one identity's header blocks, whatever number of connections it opens.
+MEMO_ENTRIES = 1024
+MEMO_BYTES = 262_144
 
 
 class CallHandler(Protocol):
@@ -69,8 +75,8 @@ class RelayLimits:
     call_buffer_bytes: int = 256 * 1024
     # DATA of all calls of the process held before they are forwarded.
     held_bytes: int = 64 * 1024 * 1024
-    connect_seconds: float = 3.0
-    idle_stream_seconds: float = 3600.0
+    # A peer that has not acknowledged our SETTINGS by then keeps its header table and is no HTTP/2 peer.
+    settings_seconds: float = 10.0
 
 
 class Relay:
@@ -87,6 +93,7 @@ class Relay:
         self.downstreams: set[Downstream] = set()
         self.held_bytes = 0
         self.draining = False
+        self._memos: WeakValueDictionary[str, HeaderMemo] = WeakValueDictionary()
         self._dirty: list[Flushable] = []
         self._flush_scheduled = False
         self._deadlines: dict[int, list[Call]] = {}
@@ -94,6 +101,14 @@ class Relay:
         self._timer: asyncio.TimerHandle | None = None
         self._on_tick: list[Callable[[float], None]] = []
         self._next_second = clock.monotonic() + 1.0
+
+    def memo_of(self, peer: Peer) -> HeaderMemo:
+        """Return what is remembered of `peer`'s header blocks: shared by its connections, gone with the last."""
+        key = f"uid {peer.uid}" if peer.identity is None else str(peer.identity)
+        memo = self._memos.get(key)
+        if memo is None:
+            memo = self._memos[key] = HeaderMemo(max_entries=MEMO_ENTRIES, max_bytes=MEMO_BYTES)
+        return memo
 
     def start(self) -> None:
         """Begin to watch deadlines and to call the owners' tick once a second."""

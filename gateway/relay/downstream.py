@@ -31,12 +31,14 @@ class Downstream:
 
     def __init__(self, relay: Relay, limits: Limits, on_protocol_error: Callable[[Reason, str], None]) -> None:
         self.relay = relay
-        self.http2 = Connection(Role.SERVER, limits)
+        self.http2: Connection
         self.calls: dict[int, Call] = {}
         self.dirty = False
         self.context: Any = None  # the role's own record of the peer
         self.channel: Channel
+        self._limits = limits
         self._on_protocol_error = on_protocol_error
+        self._settings_due = 0.0
         self._open = False
         self._draining = False
 
@@ -45,6 +47,8 @@ class Downstream:
     def opened(self, channel: Channel) -> None:
         """The peer is admitted; greet it."""
         self.channel = channel
+        self.http2 = Connection(Role.SERVER, self._limits, self.relay.memo_of(channel.peer))
+        self._settings_due = self.relay.clock.monotonic() + self.relay.limits.settings_seconds
         self._open = True
         self.relay.downstreams.add(self)
         self.http2.start()
@@ -88,8 +92,11 @@ class Downstream:
             self.channel.close()
 
     def tick(self, now: float) -> None:
-        """Replenish the flood budgets."""
+        """Replenish the flood budgets; end a peer that does not speak HTTP/2 at all."""
         self.http2.tick(now)
+        if not self.http2.settings_acked and now >= self._settings_due:
+            self._on_protocol_error(Reason.E_HTTP2, "our SETTINGS were not acknowledged")
+            self.abort(Reason.E_HTTP2)
         if self._draining:
             self.relay.touch(self)
 
