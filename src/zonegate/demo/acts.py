@@ -131,11 +131,11 @@ class Found:
 
     @property
     def text(self) -> str:
-        """One line for a person."""
+        """What it says, for a person; its place is beside it."""
         words = [
             str(self.values[name]) for name in ("kind", "decision", "what", "version", "reason") if name in self.values
         ]
-        return f"{self.at} {' '.join(words)} {self.place}"
+        return f"{self.at} {' '.join(words)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,14 +47,13 @@ class Proof:
         self.chains = {name: _verified(layout, name, identity) for name, identity in EVIDENCE.items()}
 
     def about(self, crossings: Iterable[str], start: datetime, end: datetime) -> list[Found]:
-        """Return what is recorded of these crossings, and what without a crossing was recorded between the instants."""
+        """Return what is recorded of these crossings, and what not of crossings was recorded between the instants."""
         wanted = set(crossings)
         return [
             Found(name, f"#{item.position}", values_of(item.record))
             for name, chain in self.chains.items()
             for item in chain.located
-            if crossing_of(item.record) in wanted
-            or (not isinstance(item.record, records.DecisionRecord) and _happened(item.record, start, end))
+            if crossing_of(item.record) in wanted or _happened(item.record, start, end)
         ]
 
     def holding(self, pattern: str) -> int:
@@ -99,7 +98,7 @@ def _decision(record: records.DecisionRecord) -> dict[str, Value]:
 def _happened(record: AnyRecord, start: datetime, end: datetime) -> bool:
     if isinstance(record, (records.CountedRecord, records.GapRecord)):
         return record.first >= start and record.last <= end
-    return not crossing_of(record) and start <= record.time <= end
+    return isinstance(record, (records.ImportRecord, records.PolicyRecord)) and start <= record.time <= end
 
 
 def _verified(layout: Layout, name: str, identity: Identity) -> Chain:
@@ -118,8 +117,6 @@ def _verified(layout: Layout, name: str, identity: Identity) -> Chain:
 
 def decisions_in(chain: Chain) -> Counter[tuple[str, str, str, str]]:
     """Return the decisions of the last life, by the labels of the counter."""
-    if not chain.lives:
-        return Counter()
     return Counter(
         {
             (key.decision, key.source, key.target, key.reason.value): number

@@ -38,13 +38,20 @@ def expected_text(act: Act) -> str:
 
 def got_text(got: Got) -> str:
     """Return the status that the client saw, and the facts that are worth a look."""
-    shown = {name: got.facts[name] for name in ("executed", "received", "messages", "seconds") if name in got.facts}
+    shown = {
+        name: got.facts[name]
+        for name in ("executed", "received", "messages", "seconds", "stream", "differences")
+        if name in got.facts
+    }
     return "; ".join([got.status, *_facts(shown)])
 
 
 def evidence_text(result: Result) -> str:
     """Return the records that stand for an act, a line each."""
-    return "\n".join(dict.fromkeys(found.text for found in result.evidence))
+    numbers: dict[str, list[str]] = {}
+    for found in result.evidence:
+        numbers.setdefault(found.text, []).append(found.place)
+    return "\n".join(f"{text} {' '.join(dict.fromkeys(places))}" for text, places in numbers.items())
 
 
 def as_json(results: Sequence[Result]) -> str:
@@ -56,7 +63,7 @@ def as_json(results: Sequence[Result]) -> str:
             "expected": expected_text(result.act),
             "got": "; ".join([result.got.status, *_facts(result.got.facts)]),
             "reason": result.reason,
-            "evidence": [found.text for found in result.evidence],
+            "evidence": [f"{found.text} {found.place}" for found in result.evidence],
             "ok": result.ok,
             "surprises": list(result.surprises),
         }
