@@ -402,8 +402,12 @@ class Gateway:
 
     def _use_signer(self, signer: Credential) -> None:
         if signer.leaf != self.signer.leaf:
+            try:
+                self.log.replace_signer(signer)
+            except ZoneGateError as error:
+                complain("evidence certificate refused", error.reason, error.detail)
+                return
             self.signer = signer
-            self.log.replace_signer(signer)
             announce("evidence certificate reloaded", serial=f"{signer.leaf.serial:x}")
 
     def _use_policy(self, policy: Policy) -> None:

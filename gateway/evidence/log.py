@@ -38,6 +38,7 @@ from zonegate.gateway.evidence.seal import FIRST_ROOT, SignedHead, encode_seal
 from zonegate.gateway.evidence.sealer import Sealer, Signer
 from zonegate.gateway.evidence.segment import GENESIS, Opened
 from zonegate.gateway.evidence.stats import EvidenceStats
+from zonegate.pki.certificate import load_certificate
 from zonegate.pki.path import TrustAnchors
 from zonegate.reasons import GrpcCode, Reason
 
@@ -117,6 +118,8 @@ class EvidenceLog:
         if found is not None and found.gateway != self._gateway:
             problem = f"evidence directory: holds the chain of {found.gateway}, this process is {self._gateway}"
             raise ZoneGateError(Reason.E_CONFIG, problem)
+        if found is not None:
+            _check_same_signer(found.signer, self._signer)
         position = _position(found, self._gateway)
         self._sealer = Sealer(
             chain=position.chain_id,
@@ -223,7 +226,12 @@ class EvidenceLog:
             raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, problem)
 
     def replace_signer(self, signer: Signer) -> None:
-        """Seal with a renewed credential: a new segment begins with its certificates."""
+        """Seal with a renewed credential: a new segment begins with its certificates.
+
+        `E_CONFIG` where it names somebody else; the old one stays.
+        """
+        _check_same_signer(self._signer.chain[0].der, signer)
+        self._signer = signer
         self._committer.replace_signer(signer)
 
     def disk(self) -> DiskState:
@@ -356,6 +364,16 @@ class EvidenceLog:
         finally:
             if not done:
                 self._loop.call_soon(self._call, entries, error)
+
+
+def _check_same_signer(before: bytes, signer: Signer) -> None:
+    """One chain has one signer: whoever verifies takes another name for evidence that was signed anew."""
+    known, named = (load_certificate(der).identity for der in (before, signer.chain[0].der))
+    if known != named:
+        problem = (
+            f"evidence certificate: names {named}, the chain is signed by {known}; a new name needs a new directory"
+        )
+        raise ZoneGateError(Reason.E_CONFIG, problem)
 
 
 def _position(found: Recovered | None, gateway: str) -> Position:

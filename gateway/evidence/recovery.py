@@ -49,6 +49,8 @@ class Recovered:
     open_crossings: tuple[str, ...]
     dropped_bytes: int
     orderly: bool
+    # The certificate whose seals the last segment has.
+    signer: bytes
 
 
 def recover(segments: Sequence[StoredSegment]) -> Recovered:
@@ -87,6 +89,7 @@ def recover(segments: Sequence[StoredSegment]) -> Recovered:
         open_crossings=tuple(opened),
         dropped_bytes=len(data) - end,
         orderly=orderly,
+        signer=header.certificates[0],
     )
 
 

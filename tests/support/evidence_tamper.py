@@ -100,16 +100,22 @@ def merkle_tree_hash(leaves: Sequence[bytes]) -> bytes:
     return sm3(b"\x01" + merkle_tree_hash(leaves[:split]) + merkle_tree_hash(leaves[split:]))
 
 
-def resign(segments: Sequence[RawSegment], sign: Callable[[bytes], bytes], certificates: Sequence[bytes]) -> None:
-    """Make hashes, roots, statements and signatures anew with a key of one's own: a whole chain rewritten."""
+def resign(
+    segments: Sequence[RawSegment], sign: Callable[[bytes], bytes], certificates: Sequence[bytes], *, first: int = 0
+) -> None:
+    """Make hashes, roots, statements and signatures anew with a key of one's own: a whole chain, or from `first` on."""
     import base64
 
     chain, records, before, root = bytes(32), 0, 0, bytes(32).hex()
     unsealed: list[bytes] = []
     fingerprint = sm3(certificates[0]).hex()
-    for segment in segments:
+    for place, segment in enumerate(segments):
         for entry in segment.entries:
-            if entry.type == HEADER:
+            if place < first:
+                if entry.type == SEAL:
+                    root = json.loads(entry.fields()["statement"])["root"]
+                    unsealed.clear()
+            elif entry.type == HEADER:
                 header = entry.fields() | {
                     "previous": chain.hex(),
                     "previous_bytes": before,

@@ -474,6 +474,23 @@ def test_a_renewed_signer_begins_a_segment(tmp_path: Path, evidence_net: Evidenc
     assert verify_directory(tmp_path, Trust(evidence_net.anchors)).segments == 2
 
 
+def test_one_chain_has_one_signer(tmp_path: Path, evidence_net: EvidenceNet) -> None:
+    """The verifier takes a second name within a chain for a rewritten one, so no process may bring it about."""
+
+    async def main(loop: asyncio.AbstractEventLoop) -> None:
+        log = open_log(tmp_path, evidence_net.signer, loop, limits=FAST)
+        with pytest.raises(ZoneGateError, match=r"E_CONFIG: evidence certificate: names .*gw-other-evidence"):
+            log.replace_signer(evidence_net.other)
+        assert await written(log, decision("a"), outcome("a")) == [None, None]
+        log.close()
+        with pytest.raises(ZoneGateError, match=r"E_CONFIG: evidence certificate: names .*gw-other-evidence"):
+            open_log(tmp_path, evidence_net.other, loop)
+        open_log(tmp_path, evidence_net.signer, loop).close()
+
+    run(main)
+    assert verify_directory(tmp_path, Trust(evidence_net.anchors)).segments == 2
+
+
 def test_an_expired_signer_refuses_until_it_is_replaced(tmp_path: Path) -> None:
     """What cannot be sealed is not evidence: fail closed (AU-04)."""
     clock = FakeClock(NOW)

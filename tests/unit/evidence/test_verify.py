@@ -387,7 +387,9 @@ def test_resigned_by_another_key(chain: Chain, tmp_path: Path) -> None:
 
 
 def test_second_signer_within_one_chain_is_found(chain: Chain) -> None:
-    write_chain(chain.directory, chain.net.other, [[decision("c9")]])
+    other, segments = chain.net.other, read_chain(chain.directory)
+    resign(segments, lambda text: other.key.sign(text, signer_id=CERT_ID), [c.der for c in other.chain], first=1)
+    write_chain_back(segments)
     with pytest.raises(BrokenEvidenceError, match="is signed by"):
         verify_directory(chain.directory, chain.trust())
 
