@@ -6,6 +6,7 @@ carries it out: it asks for the caller's ticket, waits for the record to be dura
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -144,6 +145,14 @@ class GatewayHandler:
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
+    def heard(self, down: Downstream, block: HeaderBlock) -> None:
+        """Remember a ticket that came whole, whatever becomes of its call: the sender will only name it from now on."""
+        context: PeerContext | None = down.context
+        full = block.get(names.TICKET)
+        if full is not None and context is not None:
+            with contextlib.suppress(ZoneGateError):  # what is wrong with it is told when the call is planned
+                context.tickets.learn(names.read_binary(names.TICKET, full))
+
     def begin(self, call: Call) -> None:
         """Plan the call; when its record is durable, forward it."""
         context: PeerContext = call.down.context
@@ -178,9 +187,7 @@ class GatewayHandler:
         full, reference = block.get(names.TICKET), block.get(names.TICKET_REF)
         try:
             if full is not None:
-                ticket = names.read_binary(names.TICKET, full)
-                context.tickets.learn(ticket)
-                return ticket
+                return names.read_binary(names.TICKET, full)
             if reference is not None:
                 known = context.tickets.lookup(reference)
                 if known is not None:

@@ -110,6 +110,9 @@ class _Edge:
     def closed(self, down: Downstream) -> None:
         """Nothing is kept for a local peer."""
 
+    def heard(self, down: Downstream, block: HeaderBlock) -> None:
+        """Nothing in a header block must be remembered here."""
+
     def response(self, call: Call, block: HeaderBlock) -> bytes | None:
         """Pass initial metadata on."""
         return _pass_on(call, block)

@@ -79,6 +79,9 @@ class _NoCalls:
     def ended(self, call: Call) -> None:
         """Nothing ends."""
 
+    def heard(self, down: Downstream, block: object) -> None:
+        """Nobody calls."""
+
     def closed(self, down: Downstream) -> None:
         """Nothing was open."""
 

@@ -35,6 +35,10 @@ class CallHandler(Protocol):
         """A peer has connected; what the role knows of it goes into `down.context`."""
         ...
 
+    def heard(self, down: Downstream, block: HeaderBlock) -> None:
+        """A request's header block has come; called for each, in order, before anything may refuse the call."""
+        ...
+
     def begin(self, call: Call) -> None:
         """A request has begun: call `call.forward`, `call.refuse` or `call.collect`, now or later."""
         ...

@@ -94,6 +94,8 @@ class Downstream:
     def tick(self, now: float) -> None:
         """Replenish the flood budgets; end a peer that does not speak HTTP/2 at all."""
         self.http2.tick(now)
+        if self.channel.worn and not self._draining:
+            self.drain()
         if not self.http2.settings_acked and now >= self._settings_due:
             self._on_protocol_error(Reason.E_HTTP2, "our SETTINGS were not acknowledged")
             self.abort(Reason.E_HTTP2)
@@ -145,6 +147,7 @@ class Downstream:
 
     def _begin(self, event: HeadersReceived) -> None:
         relay = self.relay
+        relay.handler.heard(self, event.block)
         call = Call(
             relay,
             self,

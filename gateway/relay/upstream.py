@@ -252,8 +252,14 @@ class UpstreamPool:
         """Reconnect in the background, so that the first caller after an outage need not wait."""
         if not self.active and not self._dialling and now >= self._failed_until:
             self.connect()
-        for upstream in self.active:
+        for upstream in list(self.active):
             upstream.http2.tick(now)
+            if upstream.channel is not None and upstream.channel.worn:
+                # RFC 8446 5.5: its keys have done their share. A fresh connection first, then no new calls here.
+                if len(self.active) > 1:
+                    self.retire(upstream)
+                else:
+                    self.connect()
 
     def check_peers(self, check: Callable[[Peer], None]) -> None:
         """Give connections whose peer `check` refuses no new calls; calls under way are the role's to judge."""

@@ -43,6 +43,7 @@ class MemoryChannel:
         self.far = far
         self.peer = peer or Peer(address="memory")
         self.app: Any = None
+        self.worn = False
         self.closed = False
         self.aborted: Reason | None = None
         self.events: list[Any] = []
@@ -116,6 +117,8 @@ class PassingHandler:
     def admitted(self, down: Downstream) -> None: ...
 
     def closed(self, down: Downstream) -> None: ...
+
+    def heard(self, down: Downstream, block: HeaderBlock) -> None: ...
 
     def begin(self, call: Call) -> None:
         self.decide(call)
