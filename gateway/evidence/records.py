@@ -92,6 +92,11 @@ class Flow(_Part, frozen=True):
     categories: tuple[str, ...] = ()
     label_source: Name = ""
 
+    def __post_init__(self) -> None:
+        # A caller writes categories too, in its label.
+        if self.categories and not all(map(is_plain, self.categories)):
+            force_setattr(self, "categories", tuple(masked(text, TEXT_LIMIT) for text in self.categories))
+
 
 class Verdict(_Part, frozen=True):
     """What was decided for caller, resource and method; the part that a cached decision shares."""

@@ -124,7 +124,9 @@ def test_wrong_records_are_named(data: bytes) -> None:
 def test_no_full_personal_number_in_any_free_text() -> None:
     number, mobile = "110000199003071004", "13812345678"
     text = f"{number} {mobile}"
+    refused = records.Flow(decision="deny", reason=Reason.E_CATEGORY, categories=("审计", number, mobile))
     made = [
+        decision("c", records.Verdict(allowed=False, reason=Reason.E_CATEGORY, request=refused)),
         decision("c", purpose=text, case=text, label=text, trace=text, idempotency=text, detail=text),
         records.DecisionRecord(
             time=NOW,
