@@ -160,7 +160,7 @@ class _Verifier:
         report.second_opinions = self._judge.second_opinions
         report.unsealed = len(self._unsealed)
         if report.unsealed:
-            report.notes.append(f"{report.unsealed} records at the end are not sealed yet")
+            report.notes.append(f"{report.unsealed} records at the end are not sealed yet: no signature covers them")
         if not report.orderly:
             report.notes.append("the chain does not end with a stop record: the process runs, or did not stop in order")
         missing = [statement for batch, statement in self._heads.items() if batch > self._batch]
@@ -169,6 +169,9 @@ class _Verifier:
             known = f"batch {newest.batch} and {newest.last + 1} records at {newest.time.isoformat()}"
             problem = f"is missing: a head knows {known}, the evidence ends with batch {self._batch} (truncated)"
             raise BrokenEvidenceError(problem, index=self._index)
+        if not report.sealed:
+            # Hashes alone anybody can compute: without a seal there is nothing that a root vouches for.
+            raise BrokenEvidenceError("nothing is sealed: no signature covers any record", index=self._first_index)
         return report
 
     def _check_header(self, segment: StoredSegment, header: Header) -> None:
@@ -258,8 +261,9 @@ class _Verifier:
             case GapRecord(lost=lost, why=why, first=first, last=last):
                 span = f"{first.isoformat()} to {last.isoformat()}"
                 note = f"gap at record {self._index} ({file}): {lost} records lost, {why}, {span}"
-            case RecoveredRecord(without_outcome=open_crossings):
-                note = f"recovered at record {self._index} ({file}): {open_crossings} crossings without known outcome"
+            case RecoveredRecord(without_outcome=open_crossings, unsealed=unsealed):
+                found = f"{open_crossings} crossings without known outcome, {unsealed} records sealed after the restart"
+                note = f"recovered at record {self._index} ({file}): {found}"
             case PeerHeadRecord(conflict="fork" | "older" as conflict, gateway=gateway):
                 note = f"head of {gateway} at record {self._index} ({file}) contradicts an earlier one ({conflict})"
             case _:
@@ -283,6 +287,10 @@ class _Verifier:
         if known is not None and known != statement:
             problem = f"batch {statement.batch} is not the one that the head given confirms (rewritten)"
             raise self._unsealed[0].broken(problem)
+        before = self._report.sealed_until
+        if before is not None and statement.time < before:
+            back = f"{statement.time.isoformat()}, before {before.isoformat()}"
+            self._report.notes.append(f"the clock ran back at batch {statement.batch} ({file}): {back}")
         self._report.sealed += statement.last - statement.first + 1
         del self._unsealed[: statement.last - statement.first + 1]
         self._batch, self._root = statement.batch, statement.root

@@ -414,6 +414,47 @@ def test_a_forged_head_proves_nothing(chain: Chain) -> None:
         verify_directory(chain.directory, chain.trust(heads=(forged,)))
 
 
+@pytest.mark.req("AU-02")
+def test_a_chain_without_any_seal_proves_nothing(chain: Chain) -> None:
+    """Forged from nothing but a certificate that everybody may read: every hash is right, nothing is signed."""
+    segments = read_chain(chain.directory)
+    for segment in segments:
+        segment.entries = [entry for entry in segment.entries if entry.type != SEAL]
+    edit(segments)
+    rechain(segments)
+    write_chain_back(segments)
+    with pytest.raises(BrokenEvidenceError, match="nothing is sealed"):
+        verify_directory(chain.directory, chain.trust())
+    with pytest.raises(BrokenEvidenceError, match="truncated"):
+        verify_directory(chain.directory, chain.trust(heads=(chain.head,)))
+
+
+def test_what_a_restart_sealed_and_a_clock_that_ran_back_are_told(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+    net = make_evidence_net(tmp_path / "net", clock=clock)
+
+    def life(crossing: str) -> None:
+        async def main(loop: asyncio.AbstractEventLoop) -> None:
+            log = open_log(tmp_path / "evidence", net.signer, loop, clock=clock)
+            assert await written(log, decision(crossing)) == [None]
+            log.close()
+
+        run(main)
+
+    clock.advance(3600)
+    life("a")
+    segments = read_chain(tmp_path / "evidence")
+    del segments[0].entries[-1]
+    write_chain_back(segments)
+    clock.set_wall(NOW)
+    life("b")
+    clock.set_wall(NOW - timedelta(minutes=1))
+    life("c")
+    notes = "; ".join(verify_directory(tmp_path / "evidence", Trust(net.anchors)).notes)
+    assert "records sealed after the restart" in notes
+    assert "the clock ran back at batch" in notes
+
+
 def test_no_segment_at_all(tmp_path: Path, evidence_net: EvidenceNet) -> None:
     with pytest.raises(BrokenEvidenceError, match="no segment"):
         verify_directory(tmp_path, Trust(evidence_net.anchors))
