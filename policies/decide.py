@@ -98,7 +98,7 @@ def decide_call(policy: Policy, facts: CallFacts, *, now: datetime) -> CallDecis
     ends = _earliest(policy.not_after, facts.caller_valid_until)
     refusal = _out_of_force(policy, facts, now)
     if refusal is not None:
-        return _refused_early(refusal, ends)
+        return _refused_early(refusal, _earliest(ends, refusal.ends))
     caller = policy.systems.get(facts.caller_uri)
     source = None if caller is None else policy.zones.get(caller.zone)
     if caller is None or source is None:
@@ -116,7 +116,7 @@ def _out_of_force(policy: Policy, facts: CallFacts, now: datetime) -> Refusal | 
             f"policy: version {policy.version} is in force from {policy.not_before.isoformat()} "
             f"to {policy.not_after.isoformat()}"
         )
-        return Refusal(Reason.E_BUNDLE_EXPIRED, detail)
+        return Refusal(Reason.E_BUNDLE_EXPIRED, detail, policy.not_before if now < policy.not_before else None)
     # A long-lived stream outlasts the handshake that admitted it.
     if facts.caller_valid_until is not None and now >= facts.caller_valid_until:
         return Refusal(Reason.E_CERT_EXPIRED, f"caller: certificate valid until {facts.caller_valid_until.isoformat()}")
@@ -150,7 +150,7 @@ def _decide_route(policy: Policy, facts: CallFacts, route: _Route, *, ends: date
     else:
         request_label = raised_label(method.request_label, facts.declared, field="request", now=now)
     if isinstance(request_label, Refusal):
-        return _refused(route, request_label, ends)
+        return _refused(route, request_label, _earliest(ends, request_label.ends))
     request = decide_flow(source, target, request_label)
     ends = _earliest(ends, request_label.ends)
     # Only the request of a one-way call exists between the nets; inside a net a one-way method is called as any other.

@@ -29,6 +29,8 @@ class Refusal:
 
     reason: Reason
     detail: str
+    # The next instant at which what was read for it may count differently.
+    ends: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def raised_label(catalogue: Label | None, declared: Label, *, field: str, now: d
             Reason.E_LABEL_LOWER,
             f"zg-label of the {field}: declared is {level.text}{lacks}; the catalogue says {needed.text}, "
             "which may be raised only",
+            _next_end((catalogue, declared), now),
         )
     joined = join(catalogue, declared)
     raised = level > needed or declared.categories != catalogue.categories

@@ -621,6 +621,16 @@ VALIDITY: dict[str, tuple[dict[str, Any], dict[str, Any], datetime]] = {
         {"grants": (replace(GRANT, not_before=NOW + HOUR),)},
         NOW + HOUR,
     ),
+    "refused: a label lower than one whose period ends": (
+        {"declared": L1},
+        {
+            "resources": (
+                replace(POPULATION, methods=methods(Method(VERIFY, Label(Level.L2, until=date(2030, 1, 1)), L1))),
+            )
+        },
+        datetime(2030, 1, 1, 16, tzinfo=UTC),
+    ),
+    "refused: a policy that begins": ({}, {"not_before": NOW + HOUR}, NOW + HOUR),
     "refused: none held": ({}, {"grants": ()}, END),
     "refused: by a grant in force with another purpose": ({"purpose": "核查"}, {}, GRANT.not_after),
     "within the organ no grant is read": ({"caller_uri": SISTER}, {}, END),
