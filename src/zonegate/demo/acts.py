@@ -61,7 +61,7 @@ class Expected(StrictModel):
 class Act(StrictModel):
     """One act. Which of the middle fields it has depends on the verb."""
 
-    id: Annotated[str, Field(pattern=r"[A-Za-z0-9-]{1,32}")]
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,32}$")]
     en: Words
     zh: Words
     do: Verb
