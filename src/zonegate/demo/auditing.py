@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -19,6 +20,7 @@ from zonegate.gateway.evidence.files import list_segments
 from zonegate.monitoring import names
 from zonegate.reasons import Reason
 
+_Key = TypeVar("_Key")
 _VERIFY_SECONDS = 60.0
 # A crossing that could not be recorded is counted under this reason and stands in a gap record, in no sum.
 _UNRECORDED = Reason.E_EVIDENCE.value
@@ -121,7 +123,7 @@ def _counters(text: str) -> _Counters:
     return found
 
 
-def _difference(one: Counter[object], other: Counter[object]) -> str:
+def _difference(one: Counter[_Key], other: Counter[_Key]) -> str:
     return f"metrics +{dict(one - other)} evidence +{dict(other - one)}"
 
 
