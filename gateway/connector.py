@@ -80,6 +80,7 @@ class Connector:
         probe.run(self.trust.holder)
         self.metrics = GatewayMetrics((), role="connector")
         self.gateway_pool: UpstreamPool | None = None
+        self._calling: CallingEdge | None = None
         self._pools: list[UpstreamPool] = []
         self._listeners: list[TlsListener | PlainListener] = []
         self._serving = False
@@ -113,7 +114,7 @@ class Connector:
         self.process.stop_on_signals(self._reload)
         for listener in self._listeners:
             await listener.start()
-        self.process.settle_memory()
+        self.process.settle()
         self._serving = True
         announce("connector serving", uri=self.trust.uri)
         try:
@@ -172,7 +173,7 @@ class Connector:
             limits=tls_limits(self.config.limits),
             seconds=self.config.limits.connect_seconds,
         )
-        handler = CallingEdge(self.config.routes, self.metrics)
+        handler = self._calling = CallingEdge(self.config.routes, self.metrics)
         relay = self._relay(handler)
         pool = self._pool(relay, "gateway", dialler)
         pool.decorate = issuer.decorate
@@ -230,6 +231,8 @@ class Connector:
     def _each_second(self, now: float) -> None:
         for pool in self._pools:
             pool.keep_up(now)
+        if self._calling is not None:
+            self._calling.health.tell_changes()
         self.process.live.abort_expired(self.clock.now())
 
     def _refused(self, reason: Reason, address: str, detail: str) -> None:

@@ -14,10 +14,9 @@ from urllib.parse import quote
 from zonegate.errors import ZoneGateError
 from zonegate.gateway import metadata as names
 from zonegate.gateway.admission import expect_identity
-from zonegate.gateway.convert import HEALTH_NOT_SERVING, HEALTH_SERVING, health_service_from_bytes
+from zonegate.gateway.health import PREFIX, HealthAnswers
 from zonegate.gateway.http2.headers import Field, HeaderBlock, literal
-from zonegate.gateway.inspect.messages import MessageAssembler
-from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200, TRAILERS_OK
+from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200
 from zonegate.gateway.ticket import TicketTable, issue
 from zonegate.pki.certificate import Profile
 from zonegate.reasons import GrpcCode, Reason
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from zonegate.monitoring.metrics import GatewayMetrics
     from zonegate.pki.credential import Credential
 
-HEALTH_PREFIX = b"/grpc.health.v1.Health/"
 # A ticket lives ten minutes at most (architecture section 3); it is renewed at half of that.
 TICKET_LIFE = timedelta(minutes=10)
 TICKET_RENEWAL = timedelta(minutes=5)
@@ -132,6 +130,7 @@ class CallingEdge(_Edge):
     def __init__(self, routes: Mapping[str, RouteSection], metrics: GatewayMetrics) -> None:
         super().__init__(metrics)
         self.gateway: UpstreamPool
+        self.health = HealthAnswers(lambda: self.gateway.up)
         self._declared = {name: _declared_fields(route) for name, route in routes.items()}
         # Header block and number of fields removed, by route and what the system sent.
         self._heads: dict[tuple[str, tuple[Field, ...]], tuple[bytes, int]] = {}
@@ -143,8 +142,8 @@ class CallingEdge(_Edge):
         """Send the call to the gateway, or answer a health question."""
         block = call.block
         path = block.get(b":path") or b""
-        if path.startswith(HEALTH_PREFIX):
-            self._answer_health(call, path)
+        if path.startswith(PREFIX):
+            self.health.answer(call, path)
             return
         known = self._heads.get((call.down.context, block.stable))
         if known is None:
@@ -176,27 +175,6 @@ class CallingEdge(_Edge):
                 self._heads.clear()
             self._heads[route, block.stable] = known
         return known
-
-    def _answer_health(self, call: Call, path: bytes) -> None:
-        if path != HEALTH_PREFIX + b"Check":
-            call.refuse(Reason.E_NOT_CATALOGUED, "the connector answers grpc.health.v1.Health/Check only")
-            return
-        assembler = MessageAssembler(4096)
-        messages: list[bytes] = []
-
-        def receive(data: bytes, ended: bool) -> None:  # noqa: FBT001 - the relay's signature
-            try:
-                messages.extend(assembler.feed(data))
-                if not ended:
-                    return
-                assembler.finish()
-                health_service_from_bytes(messages[0] if messages else b"")
-            except ZoneGateError as error:
-                call.refuse(error.reason, error.detail)
-            else:
-                call.respond(HEALTH_SERVING if self.gateway.up else HEALTH_NOT_SERVING, TRAILERS_OK)
-
-        call.collect(receive)
 
 
 class ProvidingEdge(_Edge):

@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("zonegate")
 DRAIN_POLL_SECONDS = 0.05
+# The default of 5 ms is what a durable record may wait for a busy loop: the p99 at 4 in flight falls from 5 to 3 ms.
+SWITCH_SECONDS = 0.0005
 # Allocations between two looks of the cycle collector; the default of 700 costs 5 % of the data path.
 GC_ALLOCATIONS = 50_000
 
@@ -231,8 +234,13 @@ class Process:
         """Serve /metrics and /healthz."""
         self.management = serve_metrics(str(address), metrics.registry(), health)
 
-    def settle_memory(self) -> None:
-        """Tell the collector that what was built to start stays, and to look rarely: calls make no cycles."""
+    def settle(self) -> None:
+        """Tune the interpreter for the data path, once everything is built.
+
+        What was built stays, so the collector need not look at it, and calls make no cycles. The evidence thread
+        hands over the interpreter after half a millisecond at the latest: a call waits for it.
+        """
+        sys.setswitchinterval(SWITCH_SECONDS)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS, 20, 20)

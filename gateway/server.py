@@ -267,7 +267,7 @@ class Gateway:
             pool.connect()
         process.stop_on_signals(self._reload)
         await self.listener.start()
-        process.settle_memory()
+        process.settle()
         self._serving = True
         announce("gateway serving", zone=self.zone.name, uri=self.trust.uri, listen=config.gateway.listen)
         try:

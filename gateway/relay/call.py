@@ -146,6 +146,16 @@ class Call:
         self.status = 0
         self._settle()
 
+    def tell(self, message: bytes) -> None:
+        """Send the caller one message from here and keep the stream open; `respond` and `refuse` end it."""
+        if self.settled:
+            return
+        if not self.response_started:
+            self.response_started = True
+            self.down.http2.send_headers(self.down_id, STATUS_200.wire + CONTENT_TYPE.wire, end_stream=False)
+        self.down.http2.send_data(self.down_id, frame(message), end_stream=False)
+        self.relay.touch(self.down)
+
     def hold_response(self) -> None:
         """Keep what the next hop sends until `release_response`; its window bounds it."""
         self.response_held = []

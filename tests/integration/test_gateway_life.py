@@ -11,6 +11,8 @@ from pathlib import Path
 import grpc
 import pytest
 from click.testing import CliRunner
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from support.lab import DOCUMENTS, METADATA, SERVER_STREAM, UNARY, Lab, refusal
 from zonegate.cli.evidence import command as evidence
@@ -202,6 +204,18 @@ def test_sigterm_lets_open_calls_finish(lab: Lab) -> None:
         assert list(stream) == [b"1:x", b"2:x"]
     assert process.wait(20) == 0
     verified(lab, "a")
+
+
+def test_whoever_watches_the_connectors_health_is_told_of_a_lost_gateway(lab: Lab) -> None:
+    with lab.channel() as channel:
+        watch = HealthStub(channel).Watch(HealthCheckRequest(service=""))
+        assert next(watch).status == HealthCheckResponse.SERVING
+        lab.gateway_a.kill()
+        assert next(watch).status == HealthCheckResponse.NOT_SERVING
+        lab.gateway_a.start()
+        lab.gateway_a.ready()
+        assert next(watch).status == HealthCheckResponse.SERVING
+        watch.cancel()
 
 
 def answered_calls_under_load(lab: Lab, victim: str, rounds: int) -> set[str]:
