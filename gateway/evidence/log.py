@@ -36,7 +36,7 @@ from zonegate.gateway.evidence.records import (
 from zonegate.gateway.evidence.recovery import Recovered, recover
 from zonegate.gateway.evidence.seal import FIRST_ROOT, SignedHead, encode_seal
 from zonegate.gateway.evidence.sealer import Sealer, Signer
-from zonegate.gateway.evidence.segment import GENESIS, Opened
+from zonegate.gateway.evidence.segment import GENESIS, PAYLOAD_LIMIT_BYTES, Opened
 from zonegate.gateway.evidence.stats import EvidenceStats
 from zonegate.pki.certificate import load_certificate
 from zonegate.pki.path import TrustAnchors
@@ -264,6 +264,10 @@ class EvidenceLog:
         full = stats.queue_records >= limits.queue_records or stats.queue_bytes + size > limits.queue_bytes
         # Nothing that must not be lost is turned away for the queue's sake: there is no more of it than open
         # crossings, keys of the flood table, and one gap.
+        if size > PAYLOAD_LIMIT_BYTES:
+            # Written it would be an entry that no reader takes, and the chain would end there.
+            self._refuse(pending, f"a record has {size} bytes, at most {PAYLOAD_LIMIT_BYTES} can be kept")
+            return
         if (full and pending.role in (Role.PLAIN, Role.OPENS)) or not self._committer.running:
             self._refuse(pending, "the queue is full" if full else "the evidence log has stopped")
             return

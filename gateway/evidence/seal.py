@@ -22,7 +22,8 @@ CONTEXT = b"zonegate evidence seal v1\x00"
 # With its hints a seal of this many records stays within the payload limit of an entry.
 BATCH_LIMIT = 16384
 HINT_CHARS = 8
-HEAD_LIMIT_BYTES = 1 << 15
+# In base64 this is what a peer-head record takes.
+HEAD_LIMIT_BYTES = 24 << 10
 Side: TypeAlias = Literal["left", "right"]
 _fresh = sm3.new()
 

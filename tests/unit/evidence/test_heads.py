@@ -26,7 +26,7 @@ from support.evidence import (
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.evidence.heads import PeerHeads
 from zonegate.gateway.evidence.reader import read_records
-from zonegate.gateway.evidence.records import PeerHeadRecord
+from zonegate.gateway.evidence.records import PeerHeadRecord, decode, encode
 from zonegate.gateway.evidence.seal import (
     HEAD_LIMIT_BYTES,
     SignedHead,
@@ -141,6 +141,13 @@ def test_any_bytes_are_a_head_or_one_named_error(data: bytes) -> None:
 def test_a_head_is_bounded() -> None:
     with pytest.raises(ZoneGateError, match="at most"):
         read_head(b" " * (HEAD_LIMIT_BYTES + 1))
+
+
+def test_the_largest_head_makes_a_record_that_can_be_read(heads: PeerHeads, evidence_net: EvidenceNet) -> None:
+    head = signed(evidence_net.signer, statement(evidence_net.signer)).ljust(HEAD_LIMIT_BYTES)
+    record = heads.judge(head, now=NOW)
+    assert record is not None
+    assert decode(encode(record)) == record
 
 
 def test_memory_of_peers_is_bounded(evidence_net: EvidenceNet) -> None:

@@ -37,11 +37,13 @@ from zonegate.gateway.evidence.records import (
     CountedRecord,
     DecisionRecord,
     Executed,
+    Flow,
     GapRecord,
     OutcomeRecord,
     RecoveredRecord,
     StartRecord,
     StopRecord,
+    Verdict,
     encode,
 )
 from zonegate.gateway.evidence.sealcheck import Trust
@@ -154,6 +156,24 @@ def test_full_queue_refuses_at_once_and_leaves_a_gap_record(tmp_path: Path, evid
     assert [(gap.lost, gap.why) for gap in gaps] == [(15, "queue-full")]
     assert len(kinds(tmp_path, DecisionRecord)) == 6
     assert len(kinds(tmp_path, OutcomeRecord)) == 1
+
+
+def test_a_record_that_no_reader_would_take_is_not_written(tmp_path: Path, evidence_net: EvidenceNet) -> None:
+    flow = Flow(decision="guarded", reason=Reason.OK, categories=tuple("x" * 1000 for _ in range(300)))
+    huge = decision("huge", Verdict(allowed=True, reason=Reason.OK, request=flow))
+
+    async def main(loop: asyncio.AbstractEventLoop) -> None:
+        log = open_log(tmp_path, evidence_net.signer, loop, limits=FAST)
+        [error] = await written(log, huge)
+        assert error is not None
+        assert error.reason is Reason.E_EVIDENCE
+        assert await written(log, decision("a"), outcome("a")) == [None, None]
+        log.close()
+        open_log(tmp_path, evidence_net.signer, loop).close()
+
+    run(main)
+    assert verify_directory(tmp_path, Trust(evidence_net.anchors)).orderly
+    assert [gap.lost for gap in kinds(tmp_path, GapRecord)] == [1]
 
 
 def test_full_queue_by_bytes(tmp_path: Path, evidence_net: EvidenceNet) -> None:
