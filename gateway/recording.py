@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zonegate.errors import ZoneGateError
 from zonegate.gateway.evidence import records
 from zonegate.gateway.evidence.counts import decision_key
 from zonegate.gateway.metadata import read_idempotency_key, read_trace
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zonegate.clock import Clock
-    from zonegate.errors import ZoneGateError
     from zonegate.gateway.evidence.log import EvidenceLog
     from zonegate.gateway.relay.call import Call
     from zonegate.monitoring.metrics import GatewayMetrics
@@ -86,6 +86,14 @@ def _verdict(plan: Plan, reason: Reason) -> records.Verdict:
         flow_rule=decision.flow_rule,
         grant=decision.grant,
     )
+
+
+def _idempotency(call: Call) -> str:
+    """Return the caller's key; a key of a wrong form is why the call is refused, and no reason to have no record."""
+    try:
+        return read_idempotency_key(call.block)
+    except ZoneGateError:
+        return ""
 
 
 class Recorder:
@@ -185,7 +193,7 @@ class Recorder:
             label=shared.label,
             declared_by=shared.declared_by,
             trace=read_trace(call.block),
-            idempotency=read_idempotency_key(call.block),
+            idempotency=_idempotency(call),
             detail=detail,
         )
 

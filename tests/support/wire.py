@@ -9,7 +9,7 @@ from zonegate.errors import ZoneGateError
 from zonegate.gateway.http2.connection import Connection, Limits, Role
 from zonegate.gateway.http2.headers import HeaderBlock, literal
 from zonegate.gateway.relay.call import Call
-from zonegate.gateway.relay.core import Relay, RelayLimits
+from zonegate.gateway.relay.core import CallHandler, Relay, RelayLimits
 from zonegate.gateway.relay.downstream import Downstream
 from zonegate.gateway.relay.upstream import Upstream, UpstreamPool
 from zonegate.gateway.tls.channel import Peer
@@ -137,21 +137,32 @@ class PassingHandler:
 class Wire:
     """Caller engine <-> relay <-> provider engine."""
 
-    def __init__(self, *, limits: Limits | None = None, relay_limits: RelayLimits | None = None) -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        relay_limits: RelayLimits | None = None,
+        role: CallHandler | None = None,
+        clock: FakeClock | None = None,
+        peer: Peer | None = None,
+        context: Any = None,
+    ) -> None:
+        """`role` stands in for the passing handler; its test gives it `pool`. `context` is what a listener sets."""
+        self.clock = clock or FakeClock()
         self.loop = asyncio.new_event_loop()
         self.handler = PassingHandler()
         limits = limits or Limits()
-        self.relay = Relay(self.loop, self.handler, relay_limits or RelayLimits(), self.clock)
+        self.relay = Relay(self.loop, role or self.handler, relay_limits or RelayLimits(), self.clock)
         self.dialler = MemoryDialler(limits)
-        self.handler.pool = UpstreamPool(self.relay, "hop", self.dialler, limits)
+        self.pool = self.handler.pool = UpstreamPool(self.relay, "hop", self.dialler, limits)
         self.protocol_errors: list[tuple[Reason, str]] = []
         down = Downstream(self.relay, limits, lambda reason, detail: self.protocol_errors.append((reason, detail)))
         self.caller = Connection(Role.CLIENT, limits)
         self.caller.start()
-        self.near = MemoryChannel(self.caller)
+        self.near = MemoryChannel(self.caller, peer)
         self.near.app = down
         self.down = down
+        down.context = context
         down.opened(self.near)
         self.settle()
 
@@ -177,8 +188,8 @@ class Wire:
         msg = "bytes never settle"
         raise AssertionError(msg)
 
-    def call(self, *bodies: bytes, end: bool = True) -> int:
-        stream_id = self.caller.open_stream(REQUEST, end_stream=False)
+    def call(self, *bodies: bytes, end: bool = True, request: bytes = REQUEST) -> int:
+        stream_id = self.caller.open_stream(request, end_stream=False)
         assert stream_id is not None
         for body in bodies:
             self.caller.send_data(stream_id, message(body), end_stream=False)
