@@ -62,6 +62,9 @@ def parse_request(data: bytes) -> CertificateRequest:
     foreign = next((oid for oid in info.attributes if oid != _EXTENSION_REQUEST), None)
     if foreign is not None:
         _refuse("attributes", f"{foreign} is not allowed, only extensionRequest is")
+    # Of two, one program reads the first and another the last: what was reviewed need not be what is issued.
+    if len(info.attributes) > 1:
+        _refuse("attributes", f"extensionRequest stands there {len(info.attributes)} times, once is allowed")
     return _with_extensions(der, subject, public_key, request)
 
 

@@ -9,7 +9,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.csr import SUBJECT, URI, extension, make_csr, request_info, san, uri_san
+from support.csr import SAN_OID, SUBJECT, URI, extension, make_csr, request_info, san, uri_san
 from support.pki import ORGAN
 from zonegate.ca import asn1
 from zonegate.ca.names import NameAttribute, SubjectName
@@ -34,6 +34,15 @@ P256_SPKI = bytes.fromhex(
     "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
 )
 OFF_CURVE = KEY.public_key.spki[:-1] + bytes((KEY.public_key.spki[-1] ^ 1,))
+SECOND_EXTENSIONS = der.sequence(
+    der.oid("1.2.840.113549.1.9.14"),
+    der.tlv(
+        der.SET,
+        der.sequence(
+            der.sequence(der.oid(SAN_OID), der.octet_string(uri_san(URI.replace("population", "other")).value))
+        ),
+    ),
+)
 CHALLENGE = der.sequence(der.oid("1.2.840.113549.1.9.7"), der.tlv(0x31, der.tlv(0x0C, b"a shared password")))
 
 
@@ -96,6 +105,11 @@ REFUSED = {
     ),
     "CE-09 space at the end": (_subject(C, O, ("2.5.4.3", 0x0C, b"population ")), Reason.E_CSR, "subject.CN:"),
     "challenge password": (make_csr(key=KEY, info=request_info(KEY, attributes=CHALLENGE)), Reason.E_CSR, "attributes"),
+    "extensionRequest twice": (
+        make_csr(key=KEY, info=request_info(KEY, attributes=SECOND_EXTENSIONS)),
+        Reason.E_CSR,
+        "attributes: extensionRequest",
+    ),
     "CE-03 no identity": (_extended(), Reason.E_CSR, "subjectAltName"),
     "CE-03 DNS name": (_extended(san(x509.DNSName("a.example"))), Reason.E_CSR, "subjectAltName"),
     "CE-03 two URIs": (
