@@ -89,6 +89,7 @@ def _decision(record: records.DecisionRecord) -> dict[str, Value]:
         "grant": verdict.grant,
         "step": verdict.step,
         "hop": record.hop.value,
+        "case": record.case,
     }
     if flow.level is not None:
         values |= {"level": flow.level, "label_source": flow.label_source}
