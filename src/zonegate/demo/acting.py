@@ -57,9 +57,13 @@ class Stage:
                 raise ZoneGateError(Reason.E_DEADLINE, f"{waited_for}: not within {WAIT_SECONDS:.0f} s")
             self.wait(_POLL_SECONDS)
 
+    def seen(self) -> dict[str, int]:
+        """How many calls have reached each department system's service."""
+        return {name: int(service.ask("seen")["calls"]) for name, service in self.processes.services.items()}
+
     def executed(self) -> int:
-        """How many calls have reached the department systems' services."""
-        return sum(int(service.ask("seen")["calls"]) for service in self.processes.services.values())
+        """How many calls have reached the services."""
+        return sum(self.seen().values())
 
 
 def carry_out(stage: Stage, act: Act) -> Got:
@@ -68,7 +72,8 @@ def carry_out(stage: Stage, act: Act) -> Got:
 
 
 def _command(act: Act, **changes: Any) -> dict[str, Any]:
-    return {"path": act.path, "message": act.message, "metadata": act.metadata, "times": act.times} | changes
+    said = {"path": act.path, "message": act.message, "extra": act.extra, "metadata": act.metadata, "times": act.times}
+    return said | changes
 
 
 def summed(words: Iterable[str]) -> str:
@@ -87,27 +92,24 @@ def _got(results: list[dict[str, Any]], facts: dict[str, Value]) -> Got:
 
 
 def _call(stage: Stage, act: Act) -> Got:
-    before = stage.executed()
+    before = stage.seen()
     results = stage.processes.callers[act.by].ask("call", **_command(act))["results"]
     last = results[-1]
-    facts: dict[str, Value] = {"executed": stage.executed() - before}
+    reached = [name for name, calls in stage.seen().items() if calls > before[name]]
+    facts: dict[str, Value] = {"executed": stage.executed() - sum(before.values())}
     for name in ("messages", "detail"):
         if name in last:
             facts[name] = last[name]
     facts |= {f"answer.{name}": value for name, value in last.get("answer", {}).items()}
-    if facts["executed"]:
-        facts |= _told_to_providers(stage)
+    for name in reached:
+        facts |= _told(stage, name)
     return _got(results, facts)
 
 
-def _told_to_providers(stage: Stage) -> dict[str, Value]:
-    """What the providers' systems last learned of their callers."""
-    return {
-        f"{name}.{field}": value
-        for name, service in stage.processes.services.items()
-        for field, value in service.ask("seen")["last"].items()
-        if field.startswith("zg-") and field != "zg-crossing"
-    }
+def _told(stage: Stage, name: str) -> dict[str, Value]:
+    """What a provider's system last learned of its caller."""
+    last = stage.processes.services[name].ask("seen")["last"]
+    return {f"{name}.{field}": value for field, value in last.items() if field.startswith("zg-caller-")}
 
 
 def _send(stage: Stage, act: Act) -> Got:
@@ -123,10 +125,8 @@ def _send(stage: Stage, act: Act) -> Got:
         facts |= {"receipt": str(signer.identity)}
         results[-1]["crossing"] = receipt.accepted.crossing
         stage.until(lambda: int(collector.ask("seen")["calls"]) > before, "the figure inside")
-    seen = collector.ask("seen")
-    facts["received"] = int(seen["calls"]) - before
-    facts |= {f"statistics.{name}": value for name, value in seen["last"].items() if name.startswith("zg-caller")}
-    return _got(results, facts)
+    facts["received"] = int(collector.ask("seen")["calls"]) - before
+    return _got(results, facts | _told(stage, "statistics"))
 
 
 def _carry_again(stage: Stage, _act: Act) -> Got:

@@ -69,6 +69,8 @@ class Act(StrictModel):
     at: str = ""
     path: str = ""
     message: Annotated[dict[str, Any], Field(default_factory=dict)]
+    # Bytes in hex that follow the message: fields that its proto does not know.
+    extra: Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$", max_length=64)] = ""
     metadata: Annotated[dict[str, str], Field(default_factory=dict)]
     times: Annotated[int, Field(ge=1, le=100)] = 1
     stranger: str = ""

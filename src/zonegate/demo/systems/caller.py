@@ -109,6 +109,8 @@ class Caller:
         make = self._channel.unary_stream if streams else self._channel.unary_unary
         method: Any = make(path, request_type.SerializeToString, response_type.FromString)
         request = ParseDict(command.get("message", {}), request_type())
+        # What a newer or careless client would add: bytes of fields that the proto does not know.
+        request.MergeFromString(bytes.fromhex(command.get("extra", "")))
         metadata = as_metadata(command.get("metadata", {}))
         if streams:
             return method(request, metadata=metadata, timeout=seconds, wait_for_ready=True)
