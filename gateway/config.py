@@ -4,7 +4,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from zonegate.errors import ZoneGateError
+from zonegate.gateway.metadata import quoted, read_text
 from zonegate.identity import parse_identity
+from zonegate.policies.labels import parse_label
 from zonegate.strictconf import ConfigAddress, ConfigPath, StrictModel
 
 
@@ -13,7 +16,26 @@ def _check_identity(uri: str) -> str:
     return uri
 
 
+def _check_text(text: str) -> str:
+    try:
+        read_text(b"value", quoted(text))
+    except ZoneGateError as exc:
+        raise ValueError(exc.detail) from exc
+    return text
+
+
+def _check_label(text: str) -> str:
+    try:
+        parse_label(text)
+    except ZoneGateError as exc:
+        raise ValueError(exc.detail) from exc
+    return text
+
+
 Uri = Annotated[str, AfterValidator(_check_identity)]
+# What a route declares travels as metadata.
+Declared = Annotated[str, AfterValidator(_check_text)]
+DeclaredLabel = Annotated[str, AfterValidator(_check_label)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
@@ -130,10 +152,10 @@ class RouteSection(StrictModel):
 
     listen: ConfigAddress
     uids: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=64)]
-    resource: str | None = None
-    purpose: str | None = None
-    case: str | None = None
-    label: str | None = None
+    resource: Declared | None = None
+    purpose: Declared | None = None
+    case: Declared | None = None
+    label: DeclaredLabel | None = None
 
 
 class UplinkSection(HopSection):

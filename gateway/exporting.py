@@ -53,7 +53,7 @@ class Exporting:
         if importer is None:
             call.refuse(Reason.E_IMPORT_TARGET, f"zone {decision.target_zone.name}: the policy names no importer")
             return
-        limit = decision.resource.max_message_bytes
+        limit = call.request_counter.limit
         assembler = MessageAssembler(limit)
         messages: list[bytes] = []
         total = 0

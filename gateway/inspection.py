@@ -25,7 +25,9 @@ VERBATIM_GRADE_LIMIT = 4
 class Inspectors:
     """The schema filters of one bundle's resources."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, message_bytes: int = DEFAULT_MESSAGE_BYTES) -> None:
+        """`message_bytes` is the process's own bound; a resource's may be lower."""
+        self._message_bytes = message_bytes
         self._filters: dict[tuple[str, str], tuple[SchemaFilter, SchemaFilter]] = {}
         self._policy = policy
 
@@ -47,8 +49,8 @@ class Inspectors:
     def _of_plan(self, plan: Plan) -> tuple[int, SchemaFilter | None, SchemaFilter | None]:
         decision = plan.decision
         if decision is None or decision.resource is None or decision.method is None:
-            return DEFAULT_MESSAGE_BYTES, None, None
-        limit = decision.resource.max_message_bytes
+            return self._message_bytes, None, None
+        limit = min(decision.resource.max_message_bytes, self._message_bytes)
         return (limit, *self._of(decision.resource, decision.method)) if self.demanded(plan) else (limit, None, None)
 
     def demanded(self, plan: Plan) -> bool:
@@ -72,7 +74,7 @@ class Inspectors:
                 detail = f"resource {resource.id}: has no descriptor, so its messages cannot be inspected here"
                 raise ZoneGateError(Reason.E_SCHEMA, detail)
             schemas = Schemas(resource.descriptor_set)
-            limit = resource.max_message_bytes
+            limit = min(resource.max_message_bytes, self._message_bytes)
             request_type, response_type = schemas.method_types(method.path)
             found = (schemas.filter(request_type, max_bytes=limit), schemas.filter(response_type, max_bytes=limit))
             self._filters[resource.id, method.path] = found

@@ -195,7 +195,7 @@ class Gateway:
             trust=self.trust,
             recorder=self.recorder,
             tickets=tickets,
-            inspectors=Inspectors(self.policy),
+            inspectors=Inspectors(self.policy, message_bytes=config.limits.message_bytes),
             witness=self.witness,
             exporting=exporting,
             default_rate=Rate(per_second, max(1, int(per_second))),
