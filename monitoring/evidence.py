@@ -53,6 +53,10 @@ class EvidenceFigures(Protocol):
         """Seals that failed."""
 
     @property
+    def peer_conflicts(self) -> int:
+        """Heads of peers that contradict an earlier one."""
+
+    @property
     def sync_seconds(self) -> Observations:
         """Times of write and sync."""
 
@@ -76,6 +80,7 @@ def watch_evidence(metrics: GatewayMetrics, figures: EvidenceFigures, folder: Pa
     metrics.watch(names.EVIDENCE_OPEN_CROSSINGS, lambda: figures.open_crossings)
     metrics.watch(names.EVIDENCE_UNSEALED, lambda: figures.unsealed)
     metrics.watch(names.EVIDENCE_SEAL_FAILURES, lambda: figures.failed_seals)
+    metrics.watch(names.EVIDENCE_PEER_CONFLICTS, lambda: figures.peer_conflicts)
     metrics.watch_histogram(names.EVIDENCE_FSYNC_SECONDS, lambda: figures.sync_seconds)
     metrics.watch_histogram(names.EVIDENCE_SEAL_SECONDS, lambda: figures.seal_seconds)
     metrics.watch_histogram(names.EVIDENCE_SIGN_SECONDS, lambda: figures.sign_seconds)

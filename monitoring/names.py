@@ -243,6 +243,13 @@ EVIDENCE_SEAL_FAILURES: Final = Metric(
     "Seals that failed; they are tried again.",
     "签封失败次数。",
 )
+EVIDENCE_PEER_CONFLICTS: Final = Metric(
+    "zonegate_evidence_peer_conflicts_total",
+    Kind.COUNTER,
+    (),
+    "Heads of peer gateways that contradict an earlier one: their evidence was cut or rewritten.",
+    "对端签封头与先前相矛盾的次数：其证据被截断或改写。",
+)
 EVIDENCE_SIGN_SECONDS: Final = Metric(
     "zonegate_evidence_sign_seconds", Kind.HISTOGRAM, (), "Time to sign one seal.", "一次签封签名的时间。"
 )

@@ -21,6 +21,8 @@ from zonegate.reasons import Reason
 # sends a head a second: more than one a peer is not looked at, so that no peer can fill the disk with heads.
 _PEER_LIMIT = 256
 _WINDOW = timedelta(seconds=1)
+# Heads come on two connections, so one may overtake the one before it; later than this it is no overtaking.
+_OVERTAKEN = timedelta(seconds=5)
 
 
 def check_signer(
@@ -70,28 +72,33 @@ class PeerHeads:
     def __init__(self, anchors: TrustAnchors | None) -> None:
         self._anchors = anchors
         self._signatures = SignatureCache()
-        self._newest: dict[str, Statement] = {}
+        # By gateway too: what one gateway says of a chain must not weigh against another.
+        self._newest: dict[tuple[str, str], tuple[Statement, datetime]] = {}
         self._window: datetime | None = None
         self._judged = 0
 
     def judge(self, data: bytes, *, now: datetime) -> PeerHeadRecord | None:
-        """Return the record to keep, None if this head is known or one too many; a bad signature or format raises."""
+        """Return the record to keep; a bad signature or format raises.
+
+        None if this head is known, has been overtaken by the one known, or is one too many.
+        """
         if self._window is None or not self._window <= now < self._window + _WINDOW:
             self._window, self._judged = now, 0
         self._judged += 1
         if self._judged > _PEER_LIMIT:
             return None
         head, unproven = read_head(data)
-        before = self._newest.get(unproven.chain)
+        before, since = self._newest.get((unproven.gateway, unproven.chain), (None, now))
         if before is not None and before == unproven:
             return None
         statement = check_head(head, self._anchors, signatures=self._signatures)
         conflict = "" if before is None else _conflict(before, statement)
+        if before is not None and conflict == "older":
+            just_overtaken = statement.time <= before.time and since <= now <= since + _OVERTAKEN
+            if just_overtaken:
+                return None
         if not conflict:
-            self._newest.pop(statement.chain, None)
-            self._newest[statement.chain] = statement
-            if len(self._newest) > _PEER_LIMIT:
-                del self._newest[next(iter(self._newest))]
+            self._keep(statement, now)
         return PeerHeadRecord(
             time=now,
             chain=statement.chain,
@@ -103,11 +110,22 @@ class PeerHeads:
             conflict=conflict,
         )
 
+    def remember(self, head: str, *, now: datetime) -> None:
+        """Take a peer's newest head from one's own evidence: a restart must not make the witness forget."""
+        self._keep(read_head(base64.b64decode(head))[1], now)
+
+    def _keep(self, statement: Statement, now: datetime) -> None:
+        key = (statement.gateway, statement.chain)
+        self._newest.pop(key, None)
+        self._newest[key] = (statement, now)
+        if len(self._newest) > _PEER_LIMIT:
+            del self._newest[next(iter(self._newest))]
+
 
 def _conflict(before: Statement, after: Statement) -> Literal["", "fork", "older"]:
     if after.batch < before.batch or after.last < before.last:
         return "older"
-    if after.batch == before.batch or after.gateway != before.gateway:
+    if after.batch == before.batch:
         return "fork"
     # The next batch carries the root before it, so two heads in a row can be compared further.
     if after.batch == before.batch + 1 and after.previous_root != before.root:

@@ -120,6 +120,8 @@ class EvidenceLog:
             raise ZoneGateError(Reason.E_CONFIG, problem)
         if found is not None:
             _check_same_signer(found.signer, self._signer)
+            for head in found.peer_heads:
+                self._peers.remember(head, now=self._clock.now())
         position = _position(found, self._gateway)
         self._sealer = Sealer(
             chain=position.chain_id,
@@ -222,6 +224,7 @@ class EvidenceLog:
             return
         self.append(record)
         if record.conflict:
+            self._stats.peer_conflicts += 1
             problem = f"head of {record.gateway}: batch {record.batch} contradicts an earlier head ({record.conflict})"
             raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, problem)
 

@@ -6,9 +6,16 @@ kept for the auditor, then a new chain begins. Signatures and old segments are t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from zonegate.gateway.evidence.records import DecisionRecord, OpenRecord, OutcomeRecord, StopRecord, decode
+from zonegate.gateway.evidence.records import (
+    DecisionRecord,
+    OpenRecord,
+    OutcomeRecord,
+    PeerHeadRecord,
+    StopRecord,
+    decode,
+)
 from zonegate.gateway.evidence.seal import FIRST_ROOT, Statement, read_seal
 from zonegate.gateway.evidence.segment import (
     BrokenEvidenceError,
@@ -49,6 +56,8 @@ class Recovered:
     open_crossings: tuple[str, ...]
     dropped_bytes: int
     orderly: bool
+    # The newest head of each peer chain in the last segment, base64.
+    peer_heads: tuple[str, ...]
     # The certificate whose seals the last segment has.
     signer: bytes
 
@@ -61,7 +70,7 @@ def recover(segments: Sequence[StoredSegment]) -> Recovered:
     data = last.read()
     header, first = read_header(data, file=last.name)
     good, end = _intact(data, first, last.name)
-    opened, orderly = _open_crossings(good)
+    left = _left_behind(good)
     tail = [(header, good)]
     seal = _last_seal(good)
     for place in range(len(segments) - 2, -1, -1):
@@ -86,9 +95,10 @@ def recover(segments: Sequence[StoredSegment]) -> Recovered:
         batch=seal.batch if seal else 0,
         root=seal.root if seal else FIRST_ROOT,
         unsealed=unsealed,
-        open_crossings=tuple(opened),
+        open_crossings=tuple(left.crossings),
         dropped_bytes=len(data) - end,
-        orderly=orderly,
+        orderly=left.orderly,
+        peer_heads=tuple(left.heads.values()),
         signer=header.certificates[0],
     )
 
@@ -120,21 +130,32 @@ def _intact(data: bytes, first: Entry, name: str) -> tuple[list[Entry], int]:
     return good, good[-1].end if good else first.end
 
 
-def _open_crossings(good: Sequence[Entry]) -> tuple[dict[str, None], bool]:
-    crossings: dict[str, None] = {}
-    orderly = False
+@dataclass(slots=True)
+class _Left:
+    """What the last segment says of the process that wrote it."""
+
+    crossings: dict[str, None] = field(default_factory=dict)
+    heads: dict[tuple[str, str], str] = field(default_factory=dict)
+    orderly: bool = False
+
+
+def _left_behind(good: Sequence[Entry]) -> _Left:
+    left = _Left()
+    crossings = left.crossings
     for entry in good:
         if entry.type is not EntryType.RECORD:
             continue
         record = decode(entry.payload)
-        orderly = isinstance(record, StopRecord)
+        left.orderly = isinstance(record, StopRecord)
         if isinstance(record, DecisionRecord) and record.verdict.allowed:
             crossings[record.crossing] = None
         elif isinstance(record, OutcomeRecord):
             crossings.pop(record.crossing, None)
         elif isinstance(record, OpenRecord):
             crossings.update(dict.fromkeys(record.crossings))
-    return crossings, orderly
+        elif isinstance(record, PeerHeadRecord) and not record.conflict:
+            left.heads[record.gateway, record.chain] = record.head
+    return left
 
 
 def _last_seal(stored: Sequence[Entry]) -> Statement | None:

@@ -42,6 +42,7 @@ class EvidenceStats:
     queue_bytes: int = 0
     refused: int = 0
     counted: int = 0
+    peer_conflicts: int = 0
     # committer
     records: int = 0
     bytes: int = 0

@@ -206,7 +206,7 @@ class _Verifier:
         self._first_index = self._index
         for head in self._trust.heads:
             statement = self._judge.check_head(head)
-            if statement.chain != header.chain:
+            if (statement.chain, statement.gateway) != (header.chain, header.gateway):
                 problem = (
                     f"the head is of chain {statement.chain} of {statement.gateway}, the evidence is another chain"
                 )

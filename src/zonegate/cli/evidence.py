@@ -299,13 +299,15 @@ def _net(roots: tuple[Certificate, ...], signer: Certificate) -> Any:
 def _kept_heads(directory: Path, witnesses: tuple[Path, ...]) -> list[SignedHead]:
     if not witnesses:
         return []
-    chain = first_header(directory).chain
+    header = first_header(directory)
+    # What another gateway says of this chain proves nothing against it.
+    whose = (header.chain, header.gateway)
     kept: deque[SignedHead] = deque(maxlen=_WITNESS_HEADS)
     for witness in witnesses:
         kept.extend(
             _decode_head(located.record)
             for located in read_records(witness)
-            if isinstance(located.record, PeerHeadRecord) and located.record.chain == chain
+            if isinstance(located.record, PeerHeadRecord) and (located.record.chain, located.record.gateway) == whose
         )
     return list(kept)
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from support.evidence import (
     GATEWAY,
@@ -20,7 +21,10 @@ from support.evidence import (
 from zonegate.cli.evidence import KINDS
 from zonegate.cli.main import main
 from zonegate.gateway.evidence import records
+from zonegate.gateway.evidence.seal import SignedHead, encode_statement, message_of, read_head
 from zonegate.gateway.evidence.segment import MAGIC
+from zonegate.gm.sm2 import CERT_ID
+from zonegate.pki.credential import Credential
 
 PEER = GATEWAY.replace("gw-shared", "gw-peer")
 
@@ -97,6 +101,17 @@ def test_head_convicts_a_cut_chain(
     assert "truncated" in capsys.readouterr().err
 
 
+def slander(head: bytes, signer: Credential) -> bytes:
+    """Return a head by `signer` that speaks of the chain of `head` as if it were longer."""
+    statement = read_head(head)[1]
+    lie = encode_statement(
+        structs.replace(statement, gateway=PEER, batch=statement.batch + 100, signer=signer.leaf.fingerprint)
+    )
+    signature = signer.key.sign(message_of(lie), signer_id=CERT_ID)
+    certificates = tuple(certificate.der for certificate in signer.chain)
+    return SignedHead(statement=lie, signature=signature, certificates=certificates).to_bytes()
+
+
 def test_peer_evidence_is_a_witness(
     directory: Path, trust: str, tmp_path: Path, evidence_net: EvidenceNet, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +121,7 @@ def test_peer_evidence_is_a_witness(
     async def keep(loop: asyncio.AbstractEventLoop) -> None:
         log = open_log(peer, evidence_net.other, loop, gateway=PEER)
         log.keep_peer_head((tmp_path / "own").read_bytes())
+        log.keep_peer_head(slander((tmp_path / "own").read_bytes(), evidence_net.other))
         assert await written(log, decision("p")) == [None]
         log.close()
 

@@ -402,6 +402,20 @@ def test_a_head_of_another_chain_is_refused(chain: Chain, tmp_path: Path) -> Non
         verify_directory(chain.directory, chain.trust(heads=(head,)))
 
 
+@pytest.mark.req("AU-02")
+def test_another_gateway_cannot_convict_a_chain(chain: Chain) -> None:
+    """A gateway may sign heads of its own; one that names a peer's chain says nothing of that chain."""
+    text = chain.head.statement.replace("gw-shared", "gw-other").replace('"batch":', '"batch":9')
+    signer = chain.net.other
+    text = text.replace(chain.head.read().signer, signer.leaf.fingerprint)
+    signature = signer.key.sign(b"zonegate evidence seal v1\x00" + text.encode(), signer_id=CERT_ID)
+    slander = SignedHead(
+        statement=text, signature=signature, certificates=tuple(certificate.der for certificate in signer.chain)
+    )
+    with pytest.raises(BrokenEvidenceError, match="the evidence is another chain"):
+        verify_directory(chain.directory, chain.trust(heads=(slander,)))
+
+
 def test_a_forged_head_proves_nothing(chain: Chain) -> None:
     key = PrivateKey.generate()
     statement = chain.head.statement.replace('"batch":', '"batch":9')

@@ -19,6 +19,7 @@ def test_the_logs_own_figures_are_exported(tmp_path: Path) -> None:
     stats.queue_records = 3
     stats.failed_groups = 2
     stats.unsealed = 4
+    stats.peer_conflicts = 1
     stats.writable = False
     stats.sync_seconds.observe(0.0002)
     text = generate_latest(metrics.registry()).decode()
@@ -28,6 +29,7 @@ def test_the_logs_own_figures_are_exported(tmp_path: Path) -> None:
         "zonegate_evidence_failures_total 2.0",
         "zonegate_evidence_unsealed_records 4.0",
         "zonegate_evidence_refusing 1.0",
+        "zonegate_evidence_peer_conflicts_total 1.0",
         "zonegate_evidence_fsync_seconds_count 1.0",
         "zonegate_evidence_seal_seconds_count 0.0",
     ):
