@@ -112,7 +112,11 @@ class PeerHeads:
 
     def remember(self, head: str, *, now: datetime) -> None:
         """Take a peer's newest head from one's own evidence: a restart must not make the witness forget."""
-        self._keep(read_head(base64.b64decode(head))[1], now)
+        try:
+            data = base64.b64decode(head, validate=True)
+        except ValueError as exc:
+            raise ZoneGateError(Reason.E_EVIDENCE_BROKEN, "peer-head: its head is not base64") from exc
+        self._keep(read_head(data)[1], now)
 
     def _keep(self, statement: Statement, now: datetime) -> None:
         key = (statement.gateway, statement.chain)

@@ -152,6 +152,12 @@ def test_any_bytes_are_a_head_or_one_named_error(data: bytes) -> None:
     assert caught.value.reason is Reason.E_EVIDENCE_BROKEN
 
 
+@pytest.mark.parametrize("head", ["e", "=", "bm90IGEgaGVhZA==", "头"])
+def test_a_kept_head_that_is_none_is_one_named_error(head: str) -> None:
+    with pytest.raises(ZoneGateError, match="E_EVIDENCE_BROKEN"):
+        PeerHeads(None).remember(head, now=NOW)
+
+
 def test_a_head_is_bounded() -> None:
     with pytest.raises(ZoneGateError, match="at most"):
         read_head(b" " * (HEAD_LIMIT_BYTES + 1))
