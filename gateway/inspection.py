@@ -11,7 +11,7 @@ from zonegate.errors import ZoneGateError
 from zonegate.gateway.inspect.messages import MessageStream
 from zonegate.gateway.inspect.schema import SchemaFilter, Schemas
 from zonegate.identity import Net
-from zonegate.policies.model import DEFAULT_MESSAGE_BYTES, Inspection
+from zonegate.policies.model import Inspection
 from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from zonegate.policies.model import Method, Policy, Resource
 
 VERBATIM_GRADE_LIMIT = 4
+# The most that a gRPC message can announce: the resource's bound alone counts.
+NO_BOUND_BYTES = (1 << 32) - 1
 
 
 class Inspectors:
     """The schema filters of one bundle's resources."""
 
-    def __init__(self, policy: Policy, *, message_bytes: int = DEFAULT_MESSAGE_BYTES) -> None:
+    def __init__(self, policy: Policy, *, message_bytes: int = NO_BOUND_BYTES) -> None:
         """`message_bytes` is the process's own bound; a resource's may be lower."""
         self._message_bytes = message_bytes
         self._filters: dict[tuple[str, str], tuple[SchemaFilter, SchemaFilter]] = {}
