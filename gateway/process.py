@@ -280,7 +280,7 @@ class Process:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
         for relay in self.relays:
             for call in list(relay.calls):
-                call.abort(Reason.E_DRAINING, "the time to drain is over")
+                call.expire(Reason.E_DRAINING, "the time to drain is over")
             relay.flush()
 
     def close(self) -> None:

@@ -45,6 +45,7 @@ class Call:
         "collector",
         "context",
         "crossing",
+        "deadline",
         "down",
         "down_id",
         "executed",
@@ -107,6 +108,7 @@ class Call:
         self.reason = Reason.OK
         self.executed = Executed.NO
         self.crossing = ""
+        self.deadline = 0  # the slot in which the relay ends it; 0: it has no deadline
         self.context: Any = None  # the role's own record of the call
 
     # -- what a role says --------------------------------------------------------------------------------------
@@ -123,9 +125,8 @@ class Call:
         if self.settled:
             return
         self.collector = receive
-        held, self.held = self.held, []
+        held = self._take_held()
         for data, ended in held:
-            self.relay.held_bytes -= len(data)
             receive(data, ended)
         if self.half_closed and not held:
             receive(b"", True)  # noqa: FBT003 - the collector's signature
@@ -197,6 +198,15 @@ class Call:
         self.down.http2.discard(self.down_id)
         self.refuse(reason, detail)
 
+    def expire(self, reason: Reason, detail: str) -> None:
+        """End the call now: also one whose answer waits for a caller that does not read it."""
+        if not self.settled:
+            self.abort(reason, detail)
+        elif not self.finished:
+            self.down.http2.reset(self.down_id, ErrorCode.CANCEL)
+            self.relay.touch(self.down)
+            self._finish()
+
     # -- what the caller's connection says -----------------------------------------------------------------------
 
     def request_data(self, data: bytes, flow_bytes: int, *, ended: bool) -> None:
@@ -260,9 +270,7 @@ class Call:
         self.up = up
         self.up_id = up_id
         self.executed = Executed.UNKNOWN
-        held, self.held = self.held, []
-        for data, ended in held:
-            self.relay.held_bytes -= len(data)
+        for data, ended in self._take_held():
             if self.request_filter is None:
                 up.http2.send_data(up_id, data, end_stream=ended)
             else:
@@ -317,12 +325,12 @@ class Call:
 
     def next_hop_gone(self, reason: Reason, detail: str) -> None:
         """The next hop's stream was reset, its connection lost, or never came about."""
-        self.up = None
+        self._leave_upstream()
         self.refuse(reason, detail)
 
     def detach(self) -> None:
         """The next hop's stream has ended on its side; close ours if the caller is still sending."""
-        up, self.up = self.up, None
+        up = self._leave_upstream()
         if up is not None:
             up.forget(self.up_id, reset=None if self.half_closed else ErrorCode.NO_ERROR)
 
@@ -395,16 +403,19 @@ class Call:
         self.response_owed = 0
 
     def _drop_upstream(self, code: ErrorCode) -> None:
-        up, self.up = self.up, None
+        up = self._leave_upstream()
         if up is not None:
-            if self.response_owed:
-                up.http2.acknowledge(self.up_id, self.response_owed)
-                self.response_owed = 0
             up.forget(self.up_id, reset=code)
+
+    def _leave_upstream(self) -> Upstream | None:
+        """Part from the next hop's stream; what was received on it is given back to its connection's window."""
+        self._acknowledge_response()
+        up, self.up = self.up, None
+        return up
 
     def _settle(self) -> None:
         self.settled = True
-        self._release_held()
+        self._take_held()
         self._acknowledge_request()
         self.relay.touch(self.down)
         self._finish_when_drained()
@@ -418,16 +429,18 @@ class Call:
             self.relay.touch(self.down)
         self._finish()
 
-    def _release_held(self) -> None:
-        for data, _ in self.held:
-            self.relay.held_bytes -= len(data)
-        self.held.clear()
+    def _take_held(self) -> list[tuple[bytes, bool]]:
+        """Return what was held; it counts as held no more, even where a refusal stops its way half-way."""
+        held, self.held = self.held, []
+        self.relay.held_bytes -= sum([len(data) for data, _ in held])
+        return held
 
     def _finish(self) -> None:
         if self.finished:
             return
         self.finished = True
-        self._release_held()
+        self._take_held()
+        self.relay.unwatch_deadline(self)
         self._acknowledge_request()
         self.down.calls.pop(self.down_id, None)
         self.relay.calls.discard(self)

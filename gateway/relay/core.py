@@ -100,7 +100,7 @@ class Relay:
         self._memos: WeakValueDictionary[str, HeaderMemo] = WeakValueDictionary()
         self._dirty: list[Flushable] = []
         self._flush_scheduled = False
-        self._deadlines: dict[int, list[Call]] = {}
+        self._deadlines: dict[int, set[Call]] = {}
         self._slot = int(clock.monotonic() / DEADLINE_SLOT_SECONDS)
         self._timer: asyncio.TimerHandle | None = None
         self._on_tick: list[Callable[[float], None]] = []
@@ -153,7 +153,17 @@ class Relay:
     def watch_deadline(self, call: Call, seconds: float) -> None:
         """End `call` with E_DEADLINE when `seconds` have passed; to within one slot, never early."""
         slot = int((self.clock.monotonic() + seconds) / DEADLINE_SLOT_SECONDS) + 1
-        self._deadlines.setdefault(slot, []).append(call)
+        call.deadline = slot
+        self._deadlines.setdefault(slot, set()).add(call)
+
+    def unwatch_deadline(self, call: Call) -> None:
+        """Forget the deadline of a call that has ended: it may lie years ahead."""
+        if call.deadline:
+            due = self._deadlines.get(call.deadline)
+            if due is not None:
+                due.discard(call)
+                if not due:
+                    del self._deadlines[call.deadline]
 
     def _tick(self) -> None:
         now = self.clock.monotonic()
@@ -161,7 +171,7 @@ class Relay:
         if self._deadlines and slot > self._slot:
             for due in [key for key in self._deadlines if key <= slot]:
                 for call in self._deadlines.pop(due):
-                    call.abort(Reason.E_DEADLINE, "")
+                    call.expire(Reason.E_DEADLINE, "")
         self._slot = slot
         if now >= self._next_second:
             self._next_second = now + 1.0

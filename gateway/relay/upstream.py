@@ -124,7 +124,9 @@ class Upstream:
         return True
 
     def forget(self, stream_id: int, reset: ErrorCode | None) -> None:
-        """Drop a stream; with a code, tell the hop so."""
+        """Drop a stream; with a code, tell the hop so. What it had queued is nobody's any more and goes with it."""
+        if reset is None and self.http2.queued(stream_id):
+            reset = ErrorCode.NO_ERROR
         if self.streams.pop(stream_id, None) is not None and reset is not None:
             self.http2.reset(stream_id, reset)
             self.relay.touch(self)
