@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 from rich.console import Console
@@ -33,8 +34,8 @@ def command(directory: Path | None, keep: bool, json_file: Path | None) -> int: 
     clock = SystemClock()
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
     began = clock.monotonic()
-    with _ended_by_signals(), _folder(directory, keep=keep) as folder:
-        results = run_demo(folder, shipped_acts(), console, clock)
+    with _Ending() as ending, _folder(directory, keep=keep) as folder:
+        results = run_demo(folder, shipped_acts(), console, clock, checkpoint=ending.checkpoint)
     console.print(results_table(results))
     if json_file is not None:
         json_file.write_text(as_json(results), encoding="utf-8")
@@ -58,16 +59,31 @@ def _folder(directory: Path | None, *, keep: bool) -> Iterator[Path]:
             yield Path(name)
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the demo like Ctrl-C does: through everything that must be closed."""
+class _Ending:
+    """Lets SIGINT, SIGTERM and SIGHUP end the demo through everything that must be closed; a second one changes nothing.
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise click.Abort
+    An exception that a signal's handler raises while a process is being forked is lost, so `checkpoint` asks again.
+    """
 
-    kept = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
+    def __init__(self) -> None:
+        self._told = False
+        self._kept: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "_Ending":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._kept[number] = signal.signal(number, self._end)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._kept.items():
             signal.signal(number, handler)
+
+    def checkpoint(self) -> None:
+        """Raise if the demo was told to end."""
+        if self._told:
+            raise click.Abort
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._told:
+            self._told = True
+            raise click.Abort

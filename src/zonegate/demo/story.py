@@ -1,6 +1,6 @@
 """[a] The whole demo: make the set-up, run it, play every act, stop everything, then judge by verified evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -43,8 +43,13 @@ def shipped_acts() -> tuple[Act, ...]:
     return read_acts(ACTS_FILE, (resources.files("zonegate.demo") / ACTS_FILE).read_bytes())
 
 
-def run_demo(folder: Path, acts: Sequence[Act], console: Console, clock: Clock) -> list[Result]:
-    """Play `acts` in a new set-up in `folder`; whatever happens, nothing is left running."""
+def run_demo(
+    folder: Path, acts: Sequence[Act], console: Console, clock: Clock, *, checkpoint: Callable[[], None]
+) -> list[Result]:
+    """Play `acts` in a new set-up in `folder`; whatever happens, nothing is left running.
+
+    `checkpoint` is called between steps and may raise, to end the demo.
+    """
     claim = Claim()
     try:
         began = clock.monotonic()
@@ -52,7 +57,7 @@ def run_demo(folder: Path, acts: Sequence[Act], console: Console, clock: Clock) 
         console.print(f"set-up made 搭建完成: {clock.monotonic() - began:.1f} s")
         processes = Processes(setup, Life.OURS, clock)
         try:
-            played, metrics = _play(setup, processes, acts, console, clock)
+            played, metrics = _play(setup, processes, acts, console, clock, checkpoint)
         finally:
             wrong = processes.stop()
         if wrong:
@@ -63,16 +68,25 @@ def run_demo(folder: Path, acts: Sequence[Act], console: Console, clock: Clock) 
 
 
 def _play(
-    setup: Setup, processes: Processes, acts: Sequence[Act], console: Console, clock: Clock
+    setup: Setup,
+    processes: Processes,
+    acts: Sequence[Act],
+    console: Console,
+    clock: Clock,
+    checkpoint: Callable[[], None],
 ) -> tuple[list[Played], dict[str, str]]:
     began = clock.monotonic()
-    started = list(processes.start())
-    console.print(f"{len(started)} processes serve 个进程就绪: {clock.monotonic() - began:.1f} s")
+    started = 0
+    for _ in processes.start():
+        checkpoint()
+        started += 1
+    console.print(f"{started} processes serve 个进程就绪: {clock.monotonic() - began:.1f} s")
     stage = Stage(setup, processes, clock)
     played = []
     for act in acts:
         if act.do.audits:
             continue
+        checkpoint()
         start = clock.now()
         got = carry_out(stage, act)
         played.append(Played(act, got, start, clock.now()))
