@@ -15,11 +15,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -207,6 +208,14 @@ class Service:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.management}/metrics", timeout=5) as answer:
             return str(answer.read().decode())
 
+    def figure(self, series: str) -> float:
+        """Return the sum of the samples whose line begins with `series`."""
+        lines = [line for line in self.metrics().splitlines() if line.startswith(series)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def log(self) -> str:
+        return self.config.with_suffix(".log").read_text()
+
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
@@ -283,12 +292,20 @@ class Echo:
 class Lab:
     """The set-up; `start` starts everything, `close` ends it."""
 
-    def __init__(self, path: Path, *, rate: float = 20_000.0, documents: str = DOCUMENTS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        rate: float = 20_000.0,
+        documents: str = DOCUMENTS,
+        attachments: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         self.path = path
         self.clock = SystemClock()
         self.net = make_net(path / "net", Net.EXTRA, self.clock)
         self.rate = rate
         self.documents = documents
+        self.attachments = attachments
         self.policy = path / "policy"
         self.policy.mkdir()
         self.officers = [self.net.issue(Profile.OFFICER, f"officer-{number}", organ=HUB) for number in (1, 2)]
@@ -318,7 +335,7 @@ class Lab:
 
     def sign_policy(self, version: int, documents: str | None = None, *, signers: int = 2, days: int = 365) -> None:
         now = self.clock.now()
-        files = {"lab.yaml": (documents or self.documents).encode()}
+        files = {"lab.yaml": (documents or self.documents).encode(), **self.attachments}
         raw = bundle.build(files, version=version, not_before=now - timedelta(hours=1), not_after=now + timedelta(days))
         for old in self.policy.iterdir():
             old.unlink()
@@ -417,6 +434,25 @@ address = "127.0.0.1:{self.provider_port}"
         assert codes == [0] * len(codes), [service.config.with_suffix(".log").read_text() for service in self.services]
 
     @contextlib.contextmanager
+    def variant(self, service: Service, *changes: tuple[str, str], local: Sequence[str] = ()) -> Iterator[Service]:
+        """Run a further process like `service`: `changes` in its file, and a free port for each name of `local`."""
+        text = service.config.read_text()
+        management = free_port()
+        for old, new in ((f"127.0.0.1:{service.management}", f"127.0.0.1:{management}"), *changes):
+            assert text.count(old) >= 1, old
+            text = text.replace(old, new)
+        for name in local:
+            text = text.replace(f"127.0.0.1:{self.ports.get(name, self.route_port)}", f"127.0.0.1:{free_port()}")
+        config = service.config.with_name(f"variant-{management}.toml")
+        config.write_text(text)
+        made = Service(f"variant of {service.name}", config, management, service.arguments)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+    @contextlib.contextmanager
     def channel(self, port: int | None = None) -> Iterator[grpc.Channel]:
         options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_retries", 0)]
         with grpc.insecure_channel(f"127.0.0.1:{port or self.route_port}", options=options) as channel:
@@ -432,6 +468,18 @@ def _key_pair(credential: IssuedCredential) -> str:
             ("secret", credential.secret_path),
         )
     )
+
+
+def until(what: Callable[[], bool], seconds: float = 10.0) -> float:
+    """Ask until the answer is yes; return how long it took."""
+    start = time.monotonic()
+    pause = threading.Event()
+    while time.monotonic() - start < seconds:
+        if what():
+            return time.monotonic() - start
+        pause.wait(0.02)
+    msg = f"not within {seconds} s"
+    raise AssertionError(msg)
 
 
 METADATA = (("zg-purpose", PURPOSE),)
