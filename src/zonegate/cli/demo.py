@@ -60,7 +60,7 @@ def _folder(directory: Path | None, *, keep: bool) -> Iterator[Path]:
 
 
 class _Ending:
-    """Lets SIGINT, SIGTERM and SIGHUP end the demo through everything that must be closed; a second one changes nothing.
+    """Lets SIGINT, SIGTERM and SIGHUP end the demo through all that must be closed; a second one changes nothing.
 
     An exception that a signal's handler raises while a process is being forked is lost, so `checkpoint` asks again.
     """

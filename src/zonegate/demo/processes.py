@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -47,8 +47,15 @@ class Life(StrEnum):
     OWN = "own"
 
 
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _dying_with(parent: int) -> Callable[[], None]:
+    """Return what a child does first, so that it ends when `parent` does, also if that has happened by then."""
+
+    def first() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return first
 
 
 class Child:
@@ -72,7 +79,7 @@ class Child:
                 stderr=log,
                 # In a session of its own, so that Ctrl-C reaches the demo only, which then ends everything in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent if self._life is Life.OURS else None,
+                preexec_fn=_dying_with(os.getpid()) if self._life is Life.OURS else None,
             )
         return self._process
 

@@ -32,8 +32,9 @@ def test_the_shipped_acts_are_those_of_the_issue() -> None:
     assert {act.id for act in acts} == {
         "D7-1", "stream", "organ-to-organ", "inside", "unknown-field", "D7-2", "D7-3", "purpose", "no-skipping",
         "unknown-method", "above-target", "spill", "no-label", "labelled", "label-lower", "two-way", "import",
-        "carried-twice", "spoofed", "D7-11", "posing", "expired", "no-certificate", "aes-only", "rate", "no-evidence", "unsigned-policy",
-        "one-signature", "older-policy", "revoked", "edited-evidence", "cut-evidence", "personal-number", "counters",
+        "carried-twice", "spoofed", "D7-11", "posing", "expired", "no-certificate", "aes-only", "rate",
+        "no-evidence", "unsigned-policy", "one-signature", "older-policy", "revoked", "edited-evidence",
+        "cut-evidence", "personal-number", "counters",
     }  # fmt: skip
     for act in acts:
         assert all(word in set(Reason) for word in act.expect.reason.replace(",", "").split() if word[0] != "×"), act.id
