@@ -125,10 +125,13 @@ crl_urls = [{json.dumps(base + "/sub.crl")}]
 ocsp_urls = {ocsp}
 crl_hours = {plan.sub_crl_hours}
 
-# The longest validity in days that this CA gives; CE-08 allows 731 to gateways and 1096 to the others.
+# The longest validity in days that this CA gives; CE-08 allows 731 to gateways and 1096 to the others;
+# a responder's certificate is never asked about (nocheck) and lives for a quarter.
 [limits]
 gateway = 731
 system = 1096
 officer = 1096
 evidence = 1096
+ocsp = 92
+tsa = 1096
 """

@@ -41,6 +41,8 @@ class Limits(StrictModel):
     system: int = Field(default=1096, ge=1, le=1096)
     officer: int = Field(default=1096, ge=1, le=1096)
     evidence: int = Field(default=1096, ge=1, le=1096)
+    ocsp: int = Field(default=92, ge=1, le=366)
+    tsa: int = Field(default=1096, ge=1, le=1096)
 
 
 class CaSettings(StrictModel):
@@ -69,6 +71,8 @@ class CaSettings(StrictModel):
             Profile.SYSTEM: self.limits.system,
             Profile.OFFICER: self.limits.officer,
             Profile.EVIDENCE: self.limits.evidence,
+            Profile.OCSP: self.limits.ocsp,
+            Profile.TSA: self.limits.tsa,
         }
         return timedelta(days=days.get(profile, 366 * 20))
 

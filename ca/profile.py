@@ -1,7 +1,8 @@
 """What each certificate profile demands and allows (CE-05, CE-06, CE-08): a table and the arithmetic of validity.
 
-Pure. Signing certificates only: encryption certificates come with the key management centre. No profile carries an
-extended key usage: the profile's policy OID says what the certificate may do, and verifiers here check that.
+Pure. Signing certificates only: encryption certificates come with the key management centre. Only the OCSP and the
+TSA signer carry an extended key usage, because RFC 6960 and RFC 3161 make verifiers look for it; for the others the
+profile's policy OID says what the certificate may do, and verifiers here check that.
 """
 
 from collections.abc import Mapping
@@ -11,13 +12,21 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from zonegate.errors import ZoneGateError
-from zonegate.pki.oids import Profile
+from zonegate.pki.oids import OID_EKU_OCSP_SIGNING, OID_EKU_TIME_STAMPING, Profile
 from zonegate.reasons import Reason
 
 SIGNING = frozenset({"digitalSignature", "nonRepudiation"})
 CA_SIGNING = frozenset({"keyCertSign", "cRLSign"})
 # A peer whose clock is a little slow must not refuse a certificate made just now.
 BACKDATE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """The one extended key usage of a profile, and whether it is critical."""
+
+    oid: str
+    critical: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,7 @@ class ProfileRules:
     key_usage: frozenset[str]
     path_length: int | None
     zh: str
+    purpose: Purpose | None = None
 
     @property
     def is_ca(self) -> bool:
@@ -40,6 +50,17 @@ class ProfileRules:
     def has_identity(self) -> bool:
         """Whether certificates of this profile speak for a URI identity (CE-03)."""
         return self.path_length is None
+
+    @property
+    def no_check(self) -> bool:
+        """Whether the certificate says that no responder is asked about it: it is the responder's (RFC 6960)."""
+        return self.purpose is OCSP_SIGNING
+
+
+# RFC 6960 4.2.2.2 leaves criticality open; not critical, so that a TLS stack that does not know it is not upset.
+OCSP_SIGNING = Purpose(OID_EKU_OCSP_SIGNING, critical=False)
+# RFC 3161 2.3: critical, and the only one.
+TIME_STAMPING = Purpose(OID_EKU_TIME_STAMPING, critical=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +79,9 @@ _ROWS = (
     ProfileRules(Profile.SYSTEM, Profile.SUB_CA, 3, SIGNING, None, "系统证书"),
     ProfileRules(Profile.OFFICER, Profile.SUB_CA, 3, SIGNING, None, "人员证书"),
     ProfileRules(Profile.EVIDENCE, Profile.SUB_CA, 3, SIGNING, None, "证据签名证书"),
+    # Nobody asks whether a responder's certificate is revoked (nocheck), so it lives shortly.
+    ProfileRules(Profile.OCSP, Profile.SUB_CA, 1, SIGNING, None, "OCSP 签名证书", OCSP_SIGNING),
+    ProfileRules(Profile.TSA, Profile.SUB_CA, 3, SIGNING, None, "时间戳签名证书", TIME_STAMPING),
 )
 RULES: Mapping[Profile, ProfileRules] = MappingProxyType({row.profile: row for row in _ROWS})
 LEAF_PROFILES = tuple(row.profile for row in _ROWS if not row.is_ca)

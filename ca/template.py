@@ -76,9 +76,15 @@ def _extensions(plan: Plan, issuer: IssuerName, net: Net) -> list[asn1.Extension
         extensions.append(_plain(x509.SubjectAlternativeName([uri])))
         organ = asn1.encode_printable(plan.identity.organ)
         extensions.append(asn1.Extension(oids.OID_USCC, critical=False, value=organ))
+    # CE-11.
+    if rules.purpose is not None:
+        purpose = x509.ExtendedKeyUsage([x509.ObjectIdentifier(rules.purpose.oid)])
+        extensions.append(_critical(purpose) if rules.purpose.critical else _plain(purpose))
+    if rules.no_check:
+        extensions.append(_plain(x509.OCSPNoCheck()))
     # A root's own status is nobody's to publish.
     if rules.issuer is not None:
-        extensions += _status_extensions(issuer)
+        extensions += _status_extensions(issuer, () if rules.no_check else issuer.ocsp_urls)
     return extensions
 
 
@@ -87,14 +93,14 @@ def _policies(rules: ProfileRules, net: Net) -> x509.CertificatePolicies:
     return x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in wanted])
 
 
-def _status_extensions(issuer: IssuerName) -> list[asn1.Extension]:
+def _status_extensions(issuer: IssuerName, ocsp_urls: tuple[str, ...]) -> list[asn1.Extension]:
     points = [
         x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None) for url in issuer.crl_urls
     ]
     extensions = [_plain(x509.CRLDistributionPoints(points))]
     responders = [
         x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(url))
-        for url in issuer.ocsp_urls
+        for url in ocsp_urls
     ]
     # CE-07: only where a responder is configured; an address that nobody serves slows every verifier down.
     if responders:

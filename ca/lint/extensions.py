@@ -6,7 +6,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from zonegate.ca.addresses import check_url
 from zonegate.ca.lint.rule import Target, rule
 from zonegate.ca.profile import RULES as PROFILES
-from zonegate.pki.oids import OID_USCC
+from zonegate.pki.oids import OID_OCSP_NO_CHECK, OID_USCC
 
 _SKI = "2.5.29.14"
 _AKI = "2.5.29.35"
@@ -17,6 +17,7 @@ _LEAF_ONLY = frozenset({"2.5.29.17", OID_USCC})
 _CRL_POINTS = "2.5.29.31"
 _AIA = "1.3.6.1.5.5.7.1.1"
 _STATUS = frozenset({_CRL_POINTS, _AIA})
+_EXTENDED_KEY_USAGE = "2.5.29.37"
 
 
 @rule("zg_subject_key_identifier", "CE-07")
@@ -82,19 +83,55 @@ def ocsp(target: Target) -> str | None:
     wanted = target.context.ocsp_urls
     urls = tuple(item.access_location.value for item in found)
     is_root = target.profile is not None and PROFILES[target.profile].issuer is None
-    if wanted is not None and urls != (() if is_root else wanted):
+    # A responder is not asked about itself.
+    is_silent = is_root or (target.profile is not None and PROFILES[target.profile].no_check)
+    if wanted is not None and urls != (() if is_silent else wanted):
         return f"authorityInfoAccess: names {len(urls)} OCSP addresses that are not the {len(wanted)} configured ones"
     return None
 
 
+@rule("zg_extended_key_usage", "CE-11, RFC 3161 2.3, RFC 6960 4.2.2.2")
+def extended_key_usage(target: Target) -> str | None:
+    """The OCSP and the TSA signer have their one purpose, the TSA's critical; nobody else has any."""
+    if target.profile is None:
+        return None
+    raw, value = target.raw(_EXTENDED_KEY_USAGE), target.extension(x509.ExtendedKeyUsage)
+    wanted = PROFILES[target.profile].purpose
+    if wanted is None:
+        return None if raw is None else f"extendedKeyUsage: stands in profile {target.profile.value}, must be absent"
+    if raw is None or value is None:
+        return f"extendedKeyUsage: is missing, {wanted.oid} is needed"
+    found = [item.dotted_string for item in value]
+    if found != [wanted.oid]:
+        return f"extendedKeyUsage: holds {', '.join(found)}, must hold {wanted.oid} alone"
+    if raw.critical is not wanted.critical:
+        return f"extendedKeyUsage: critical is {raw.critical}, must be {wanted.critical}"
+    return None
+
+
+@rule("zg_ocsp_no_check", "CE-11, RFC 6960 4.2.2.2.1")
+def ocsp_no_check(target: Target) -> str | None:
+    """The OCSP signer says that it is not asked about, with a NULL, not critical; nobody else may."""
+    if target.profile is None:
+        return None
+    raw = target.raw(OID_OCSP_NO_CHECK)
+    if not PROFILES[target.profile].no_check:
+        return None if raw is None else f"ocsp-nocheck: stands in profile {target.profile.value}, must be absent"
+    if raw is None:
+        return "ocsp-nocheck: is missing"
+    return "ocsp-nocheck: must be a NULL and not critical" if raw.critical or raw.value != b"\x05\x00" else None
+
+
 @rule("zg_extension_set", "CE-07, CE-11")
 def extension_set(target: Target) -> str | None:
-    """Only the extensions of the profile; no extended key usage, whose place the profile's policy takes."""
+    """Only the extensions of the profile."""
     if target.profile is None:
         return None
     rules = PROFILES[target.profile]
     allowed = _COMMON | (_CA_ONLY if rules.is_ca else _LEAF_ONLY)
     allowed |= frozenset() if rules.issuer is None else _STATUS
+    allowed |= frozenset() if rules.purpose is None else frozenset({_EXTENDED_KEY_USAGE})
+    allowed |= frozenset({OID_OCSP_NO_CHECK}) if rules.no_check else frozenset()
     foreign = [item.oid for item in target.tbs.extensions if item.oid not in allowed]
     return f"extensions: {', '.join(foreign)} are not of profile {rules.profile.value}" if foreign else None
 
@@ -110,4 +147,12 @@ def _url_problem(names: list[x509.GeneralName]) -> str | None:
     return None
 
 
-RULES = (subject_key_identifier, authority_key_identifier, crl_points, ocsp, extension_set)
+RULES = (
+    subject_key_identifier,
+    authority_key_identifier,
+    crl_points,
+    ocsp,
+    extended_key_usage,
+    ocsp_no_check,
+    extension_set,
+)

@@ -64,6 +64,7 @@ class Certificate:
     aki: bytes | None
     crl_urls: tuple[str, ...]
     ocsp_urls: tuple[str, ...]
+    ocsp_no_check: bool
 
     @property
     def pem(self) -> bytes:
@@ -151,6 +152,7 @@ def _load(source: bytes) -> Certificate:
         aki=extensions.aki,
         crl_urls=extensions.crl_urls,
         ocsp_urls=extensions.ocsp_urls,
+        ocsp_no_check=extensions.ocsp_no_check,
     )
 
 

@@ -35,6 +35,7 @@ class Extensions:
     aki: bytes | None = None
     crl_urls: tuple[str, ...] = ()
     ocsp_urls: tuple[str, ...] = ()
+    ocsp_no_check: bool = False
 
 
 def read_extensions(found: x509.Extensions) -> Extensions:
@@ -63,6 +64,8 @@ def read_extensions(found: x509.Extensions) -> Extensions:
                 result.ski = value.digest
             case x509.AuthorityKeyIdentifier() as value:
                 result.aki = value.key_identifier
+            case x509.OCSPNoCheck():
+                result.ocsp_no_check = True
             case x509.CRLDistributionPoints() as value:
                 result.crl_urls = tuple(_crl_urls(value))
             case x509.AuthorityInformationAccess() as value:

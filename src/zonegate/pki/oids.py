@@ -24,6 +24,8 @@ class Profile(StrEnum):
     SYSTEM = "system"
     OFFICER = "officer"
     EVIDENCE = "evidence"
+    OCSP = "ocsp"
+    TSA = "tsa"
 
 
 OID_SM3: Final = "1.2.156.10197.1.401"
@@ -49,6 +51,15 @@ OID_CLEARANCE: Final = "2.5.4.55"
 OID_EKU_TIME_STAMPING: Final = "1.3.6.1.5.5.7.3.8"
 OID_EKU_OCSP_SIGNING: Final = "1.3.6.1.5.5.7.3.9"
 OID_TST_INFO: Final = "1.2.840.113549.1.9.16.1.4"
+OID_SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
+OID_CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
+OID_MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
+OID_SIGNING_TIME: Final = "1.2.840.113549.1.9.5"
+OID_SIGNING_CERTIFICATE_V2: Final = "1.2.840.113549.1.9.16.2.47"
+OID_SHA1: Final = "1.3.14.3.2.26"
+OID_OCSP_BASIC: Final = "1.3.6.1.5.5.7.48.1.1"
+OID_OCSP_NONCE: Final = "1.3.6.1.5.5.7.48.1.2"
+OID_OCSP_NO_CHECK: Final = "1.3.6.1.5.5.7.48.1.5"
 
 # 2.25.<UUID 6f0c2a52-9b1e-4d67-a3f5-1c8e7d40b92a as a number>.<1 net | 2 profile>.<member>
 _ARC: Final = f"2.25.{0x6F0C2A529B1E4D67A3F51C8E7D40B92A}"
@@ -62,8 +73,12 @@ PROFILE_POLICY: Final[Mapping[Profile, str]] = MappingProxyType(
         Profile.SYSTEM: f"{_ARC}.2.4",
         Profile.OFFICER: f"{_ARC}.2.5",
         Profile.EVIDENCE: f"{_ARC}.2.6",
+        Profile.OCSP: f"{_ARC}.2.7",
+        Profile.TSA: f"{_ARC}.2.8",
     }
 )
+# The time stamping policy of a net's own TSA (RFC 3161 2.4.1 reqPolicy).
+TSA_POLICY: Final[Mapping[Net, str]] = MappingProxyType({Net.EXTRA: f"{_ARC}.3.1", Net.INTRA: f"{_ARC}.3.2"})
 NET_OF_POLICY: Final[Mapping[str, Net]] = MappingProxyType({oid: net for net, oid in NET_POLICY.items()})
 PROFILE_OF_POLICY: Final[Mapping[str, Profile]] = MappingProxyType(
     {oid: profile for profile, oid in PROFILE_POLICY.items()}

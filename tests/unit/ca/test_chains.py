@@ -22,7 +22,7 @@ from zonegate.pki.crl import RevocationReason
 from zonegate.pki.path import StatusRule, verify_path
 from zonegate.reasons import Reason
 
-LEAVES = (Profile.GATEWAY, Profile.SYSTEM, Profile.OFFICER, Profile.EVIDENCE)
+LEAVES = (Profile.GATEWAY, Profile.SYSTEM, Profile.OFFICER, Profile.EVIDENCE, Profile.OCSP, Profile.TSA)
 OPENSSL = shutil.which("openssl")
 FULL_STATUS = crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL
 

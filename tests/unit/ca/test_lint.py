@@ -40,6 +40,7 @@ YEAR = timedelta(days=365)
 
 AKI, SKI, KEY_USAGE, POLICIES = "2.5.29.35", "2.5.29.14", "2.5.29.15", "2.5.29.32"
 SAN, CRL_POINTS, BASIC, AIA = "2.5.29.17", "2.5.29.31", "2.5.29.19", "1.3.6.1.5.5.7.1.1"
+EKU = "2.5.29.37"
 
 
 def _issuer_name(*ocsp: str) -> IssuerName:
@@ -105,6 +106,10 @@ def _critical(oid: str, critical: bool = True) -> Edit:
 
 def _usage(*bits: str) -> asn1.Extension:
     return replace(extension(key_usage_of(frozenset(bits))), critical=True)
+
+
+def _purpose(*purposes: x509.ObjectIdentifier, critical: bool = True) -> asn1.Extension:
+    return replace(extension(x509.ExtendedKeyUsage(purposes)), critical=critical)
 
 
 def _policy(*policy_oids: str) -> asn1.Extension:
@@ -330,8 +335,27 @@ BAD: dict[str, list[tuple[Callable[[], bytes], Context]]] = {
         (_tbs(edit=_with(_aia("https://ocsp.extra.example/"))), ALONE),
         (_tbs(edit=_with(_aia(OCSP_URL, AuthorityInformationAccessOID.CA_ISSUERS))), ALONE),
     ],
+    "zg_extended_key_usage": [
+        (_tbs(edit=_with(_purpose(ExtendedKeyUsageOID.SERVER_AUTH))), ALONE),
+        (_tbs(Profile.TSA, edit=_without(EKU)), ALONE),
+        (_tbs(Profile.TSA, edit=_with(_purpose(ExtendedKeyUsageOID.TIME_STAMPING, critical=False))), ALONE),
+        (
+            _tbs(
+                Profile.TSA,
+                edit=_with(_purpose(ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.OCSP_SIGNING)),
+            ),
+            ALONE,
+        ),
+        (_tbs(Profile.OCSP, edit=_with(_purpose(ExtendedKeyUsageOID.TIME_STAMPING, critical=False))), ALONE),
+        (_tbs(Profile.OCSP, edit=_critical(EKU)), ALONE),
+    ],
+    "zg_ocsp_no_check": [
+        (_tbs(Profile.OCSP, edit=_without(oids.OID_OCSP_NO_CHECK)), ALONE),
+        (_tbs(Profile.OCSP, edit=_critical(oids.OID_OCSP_NO_CHECK)), ALONE),
+        (_tbs(Profile.TSA, edit=_with(extension(x509.OCSPNoCheck()))), ALONE),
+    ],
     "zg_extension_set": [
-        (_tbs(edit=_with(extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])))), ALONE),
+        (_tbs(edit=_with(_purpose(ExtendedKeyUsageOID.SERVER_AUTH))), ALONE),
         (_tbs(edit=_with(asn1.Extension("1.2.3.4", False, b"\x05\x00"))), ALONE),
         (_tbs(Profile.SUB_CA, edit=_with(asn1.Extension(oids.OID_USCC, False, asn1.encode_printable(ORGAN)))), ALONE),
     ],
@@ -357,6 +381,12 @@ GOOD: dict[str, tuple[Callable[[], bytes], Context]] = {
     "system, three years": (_tbs(not_after=years_after(START, 3)), WITH_ISSUER),
     "officer": (_tbs(Profile.OFFICER), WITH_ISSUER),
     "evidence": (_tbs(Profile.EVIDENCE), WITH_ISSUER),
+    "ocsp": (_tbs(Profile.OCSP), WITH_ISSUER),
+    "ocsp where a responder is configured": (
+        lambda: _signed(_good(Profile.OCSP, OCSP_URL)),
+        Context(ISSUER, (OCSP_URL,)),
+    ),
+    "tsa": (_tbs(Profile.TSA), WITH_ISSUER),
     "with a responder": (lambda: _signed(_good(LEAF, OCSP_URL)), Context(ISSUER, (OCSP_URL,))),
     "64 bits of serial": (_tbs(serial=1 << 63), WITH_ISSUER),
     "159 bits of serial": (_tbs(serial=(1 << 159) - 1), WITH_ISSUER),

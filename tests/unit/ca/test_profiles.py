@@ -89,17 +89,18 @@ def test_sub_ca(extra: TestNet) -> None:
     assert sub.crl_urls == ("http://crl.extra.example/root.crl",)
 
 
-def _leaf(net: TestNet, profile: Profile, years: int) -> Certificate:
+def _leaf(net: TestNet, profile: Profile, years: int, *own: tuple[str, bool]) -> Certificate:
     certificate = net.issue(profile, f"{profile}-1", organ_name="测试单位").certificate
     _common(certificate, net.sub_ca, profile)
-    assert _shape(certificate) == LEAF_EXTENSIONS
+    assert _shape(certificate) == [*LEAF_EXTENSIONS[:-1], *own, LEAF_EXTENSIONS[-1]]
     assert certificate.key_usage == {"digitalSignature", "nonRepudiation"}
     assert not certificate.is_ca
     assert certificate.identity == net.identity(f"{profile}-1")
     assert certificate.organ == ORGAN
     assert asn1.encode_printable(ORGAN) in certificate.der
     assert certificate.not_before == (net.clock.now() - BACKDATE).replace(microsecond=0)
-    assert certificate.not_after == years_after(certificate.not_before, years)
+    if years:
+        assert certificate.not_after == years_after(certificate.not_before, years)
     assert certificate.crl_urls == ("http://crl.extra.example/sub.crl",)
     assert parse_name(certificate.subject_der) == SubjectName("测试单位", f"{profile}-1")
     return certificate
@@ -123,6 +124,23 @@ def test_officer(extra: TestNet) -> None:
 @pytest.mark.req("CE-03", "CE-05", "CE-07", "CE-08", "CE-09", "CE-11")
 def test_evidence(extra: TestNet) -> None:
     _leaf(extra, Profile.EVIDENCE, years=3)
+
+
+@pytest.mark.req("CE-03", "CE-05", "CE-07", "CE-08", "CE-11")
+def test_ocsp_signer(extra: TestNet) -> None:
+    purpose = (ExtensionOID.EXTENDED_KEY_USAGE.dotted_string, False)
+    made = _leaf(extra, Profile.OCSP, 0, purpose, (ExtensionOID.OCSP_NO_CHECK.dotted_string, False))
+    assert made.extended_key_usage == {oids.OID_EKU_OCSP_SIGNING}
+    assert made.ocsp_no_check
+    assert made.ocsp_urls == ()
+    assert made.not_after - made.not_before == timedelta(days=92), "a responder's certificate is never asked about"
+
+
+@pytest.mark.req("CE-03", "CE-05", "CE-07", "CE-08", "CE-11")
+def test_tsa_signer(extra: TestNet) -> None:
+    made = _leaf(extra, Profile.TSA, 3, (ExtensionOID.EXTENDED_KEY_USAGE.dotted_string, True))
+    assert made.extended_key_usage == {oids.OID_EKU_TIME_STAMPING}
+    assert not made.ocsp_no_check
 
 
 @pytest.mark.req("CE-07")

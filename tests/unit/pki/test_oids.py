@@ -57,6 +57,8 @@ def test_policies_never_change() -> None:
         "system",
         "officer",
         "evidence",
+        "ocsp",
+        "tsa",
     }
 
 
