@@ -264,6 +264,7 @@ class GatewayHandler:
         call.context = CallContext(plan)
         try:
             call.crossing = names.read_crossing(call.block) if context.from_gateway else self._ids.next()
+            names.check_varying(call.block)
             names.read_idempotency_key(call.block)
         except ZoneGateError as error:
             self._refuse(call, plan, error.reason, error.detail)
@@ -339,11 +340,19 @@ class GatewayHandler:
             return None
         context: CallContext = call.context
         plan = context.plan
+        try:
+            names.check_response(block)
+        except ZoneGateError as error:
+            call.refuse(error.reason, error.detail)
+            return None
         out = plan.responses.get(block.stable)
         if out is None:
-            declared = block.get(names.LABEL)
-            if declared is not None:
-                self._raise_response(call, plan, block, declared)
+            declared = block.values(names.LABEL)
+            if len(declared) > 1:
+                call.refuse(Reason.E_RESPONSE_RAISED, "zg-label of the response: appears twice, once is allowed")
+                return None
+            if declared:
+                self._raise_response(call, plan, block, declared[0])
                 return None
             out = self._remember(plan.responses, block, plan.response_names)
         return out + self._volatile(call, plan, block)
@@ -395,6 +404,11 @@ class GatewayHandler:
         status = block.get(b"grpc-status")
         if status is None or not status.isdigit() or len(status) > 2:
             call.refuse(Reason.E_UPSTREAM_RESET, "the next hop ended the call without a grpc-status")
+            return b""
+        try:
+            names.check_response(block)
+        except ZoneGateError as error:
+            call.refuse(error.reason, error.detail)
             return b""
         call.status = min(int(status), int(GrpcCode.UNAUTHENTICATED))
         if status != _GRPC_OK:

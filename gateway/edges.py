@@ -146,12 +146,14 @@ class CallingEdge(_Edge):
             self.health.answer(call, path)
             return
         known = self._heads.get((call.down.context, block.stable))
-        if known is None:
-            try:
+        try:
+            names.check_varying(block)
+            if known is None:
                 names.read_request(block)
-            except ZoneGateError as error:
-                call.refuse(error.reason, error.detail)
-                return
+        except ZoneGateError as error:
+            call.refuse(error.reason, error.detail)
+            return
+        if known is None:
             known = self._compose(call.down.context, block)
         head, removed = known
         if block.volatile:

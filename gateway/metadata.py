@@ -46,8 +46,15 @@ GRPC_RESPONSE = frozenset({b":status", b"content-type", b"grpc-encoding", b"grpc
 GRPC_TRAILERS = frozenset({b":status", b"content-type", b"grpc-status", b"grpc-message", b"grpc-status-details-bin"})
 
 VALUE_LIMIT_BYTES = 512
+PATH_LIMIT_BYTES = 1024
+# Each hop adds fields (a ticket, a crossing id) and the next hop's bound on a header list is no larger: what comes in
+# must leave room for them, or one caller's metadata would end a connection that many calls share.
+REQUEST_LIMIT_BYTES = 16 * 1024
+VARYING_LIMIT_BYTES = 3 * 1024
+RESPONSE_LIMIT_BYTES = 24 * 1024
 TICKET_LIMIT_BYTES = 12 * 1024
 
+_ONCE = frozenset({IDEMPOTENCY_KEY, CROSSING, b"grpc-timeout"})
 _TEXT_NAMES = {RESOURCE: "resource", PURPOSE: "purpose", CASE: "case", LABEL: "label"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CROSSING_SHAPE = re.compile(rb"[0-9a-f]{28}")
@@ -88,16 +95,21 @@ def read_request(block: HeaderBlock) -> RequestMetadata:
     path = ""
     declared_by_connector = False
     spoofed = 0
+    size = 0
     for field in block.stable:
         name, value = field.name, field.value
+        size += field.size if name != TICKET else 0
         if name in GRPC_REQUEST:
+            _check_length(name, value, VALUE_LIMIT_BYTES)
             protocol.append(field)
         elif name == b":path":
+            _check_length(name, value, PATH_LIMIT_BYTES)
             path = value.decode("ascii", "replace")
         elif name in _TEXT_NAMES:
             key = _TEXT_NAMES[name]
             if key in texts:
                 raise _wrong(name, "appears twice, once is allowed")
+            _check_length(name, value, VALUE_LIMIT_BYTES)
             # A label is percent-decoded by its own parser, part by part.
             texts[key] = value.decode("ascii", "replace") if name == LABEL else read_text(name, value)
         elif is_reserved(name):
@@ -106,6 +118,12 @@ def read_request(block: HeaderBlock) -> RequestMetadata:
             spoofed += name not in _FROM_CONNECTORS
         elif not name.startswith(b":"):
             others.append(field)
+    if size > REQUEST_LIMIT_BYTES:
+        raise ZoneGateError(
+            Reason.E_METADATA, f"the metadata is {size} bytes, at most {REQUEST_LIMIT_BYTES} are allowed"
+        )
+    if len({field.name for field in protocol}) != len(protocol):
+        raise ZoneGateError(Reason.E_METADATA, "content-type, te or grpc-encoding appears twice, once is allowed")
     _check_grpc(block)
     return RequestMetadata(
         path=path,
@@ -120,6 +138,39 @@ def read_request(block: HeaderBlock) -> RequestMetadata:
     )
 
 
+def check_varying(block: HeaderBlock) -> None:
+    """Refuse (E_METADATA) varying fields that are too long together, or that two hops could read differently."""
+    if not block.volatile:
+        return
+    size = 0
+    once = set()
+    for field in block.volatile:
+        size += field.size
+        if field.name in _ONCE:
+            if field.name in once:
+                raise _wrong(field.name, "appears twice, once is allowed")
+            once.add(field.name)
+    if size > VARYING_LIMIT_BYTES:
+        raise ZoneGateError(
+            Reason.E_METADATA, f"the varying metadata is {size} bytes, at most {VARYING_LIMIT_BYTES} are allowed"
+        )
+
+
+def check_response(block: HeaderBlock) -> None:
+    """Refuse (E_UPSTREAM_RESET) an answer's metadata that the way back could not carry."""
+    size = block.part.size
+    for field in block.volatile:
+        size += field.size
+    if size > RESPONSE_LIMIT_BYTES:
+        detail = f"the answer's metadata is {size} bytes, at most {RESPONSE_LIMIT_BYTES} are allowed"
+        raise ZoneGateError(Reason.E_UPSTREAM_RESET, detail)
+
+
+def _check_length(name: bytes, value: bytes, limit: int) -> None:
+    if len(value) > limit:
+        raise _wrong(name, f"is {len(value)} bytes, at most {limit} are allowed")
+
+
 def _check_grpc(block: HeaderBlock) -> None:
     if block.get(b":method") != b"POST":
         raise ZoneGateError(Reason.E_HTTP2, ":method: a gRPC request is a POST")
@@ -132,8 +183,7 @@ def _check_grpc(block: HeaderBlock) -> None:
 
 def read_text(name: bytes, value: bytes) -> str:
     """Return the text of a metadata value, percent-decoded; E_METADATA when it is too long or not clean text."""
-    if len(value) > VALUE_LIMIT_BYTES:
-        raise _wrong(name, f"is {len(value)} bytes, at most {VALUE_LIMIT_BYTES} are allowed")
+    _check_length(name, value, VALUE_LIMIT_BYTES)
     try:
         text = unquote_to_bytes(value).decode()
     except UnicodeDecodeError:

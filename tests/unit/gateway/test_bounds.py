@@ -1,0 +1,89 @@
+"""What one call may carry: nothing that would end a connection which other callers' calls share with it."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+
+from support.crossing import CROSSING, GOOD, Crossing, request
+from support.wire import block
+from zonegate.errors import ZoneGateError
+from zonegate.gateway import metadata as names
+from zonegate.gateway.http2.decoder import HpackDecoder
+from zonegate.gateway.http2.headers import Kind
+from zonegate.gateway.http2.memo import HeaderMemo
+from zonegate.reasons import Reason
+
+KEY = "zg-idempotency-key"
+
+
+@pytest.fixture
+def shared() -> Iterator[Crossing]:
+    made = Crossing()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def police() -> Iterator[Crossing]:
+    made = Crossing(egress=True)
+    yield made
+    made.close()
+
+
+TOO_MUCH = {
+    "a field of the protocol": ("grpc-accept-encoding", "a" * 513),
+    "a second field of the protocol": ("content-type", "application/grpc+proto"),
+    "a content type": ("grpc-encoding", "a" * 10_000),
+    "a label": ("zg-label", "L1;cat=" + "a" * 600),
+    "a second idempotency key": (KEY, "b"),
+    "varying metadata": ("x-request-id", "a" * 3_100),
+}
+
+
+@pytest.mark.parametrize("field", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_metadata_that_the_next_hop_could_not_take_or_would_read_otherwise(
+    shared: Crossing, field: tuple[str, str]
+) -> None:
+    shared.call(*GOOD, (KEY, "a"), field)
+    assert shared.got()[1] == Reason.E_METADATA.value
+    assert not shared.asked
+    (decision,) = shared.decisions
+    assert (decision.verdict.allowed, decision.verdict.reason) == (False, Reason.E_METADATA)
+
+
+def test_a_path_is_bounded(shared: Crossing) -> None:
+    shared.call(*GOOD, path="/a/" + "b" * 2_000)
+    assert shared.got()[1] == Reason.E_METADATA.value
+
+
+def test_metadata_that_nobody_listed_is_bounded_too() -> None:
+    decoder = HpackDecoder(HeaderMemo(), max_list=1 << 20, max_fields=128)
+    for size, fine in ((16_000, True), (16_384, False)):
+        found = decoder.decode(request(("x-other", "a" * size)), Kind.REQUEST)
+        with nullcontext() if fine else pytest.raises(ZoneGateError) as caught:
+            names.read_request(found)
+        assert fine or caught.value.reason is Reason.E_METADATA
+
+
+def test_an_answer_whose_metadata_the_way_back_could_not_carry() -> None:
+    decoder = HpackDecoder(HeaderMemo(), max_list=1 << 20, max_fields=128)
+    for size, fine in ((24_000, True), (24_500, False)):
+        found = decoder.decode(block((":status", "200"), ("grpc-message", "a" * size)), Kind.RESPONSE)
+        with nullcontext() if fine else pytest.raises(ZoneGateError) as caught:
+            names.check_response(found)
+        assert fine or caught.value.reason is Reason.E_UPSTREAM_RESET
+
+
+def test_a_response_has_one_label(police: Crossing) -> None:
+    police.call(*GOOD, ("zg-crossing", CROSSING))
+    police.answer(1, ("zg-label", "L2"), ("zg-label", "L5"))
+    assert police.got()[1] == Reason.E_RESPONSE_RAISED.value
+
+
+def test_what_passes_leaves_room_for_what_each_hop_adds() -> None:
+    """The longest request, ticket and all, is within what the next hop takes by default."""
+    ticket = names.TICKET_LIMIT_BYTES
+    added = 512
+    assert names.REQUEST_LIMIT_BYTES + names.VARYING_LIMIT_BYTES + ticket + added <= 32 * 1024
+    assert names.RESPONSE_LIMIT_BYTES + added <= 32 * 1024
