@@ -12,6 +12,7 @@ from zonegate.errors import ZoneGateError
 from zonegate.gateway.convert import refusal_to_bytes
 from zonegate.gateway.http2.frames import ErrorCode
 from zonegate.gateway.inspect.messages import frame
+from zonegate.gateway.metadata import crossing_wire
 from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200, MessageCounter, refusal_fields, refusal_sentence
 from zonegate.gm.sm3 import new as new_sm3
 from zonegate.reasons import REGISTRY, Executed, Reason
@@ -137,7 +138,7 @@ class Call:
         if self.settled:
             return
         http2 = self.down.http2
-        http2.send_headers(self.down_id, STATUS_200.wire + CONTENT_TYPE.wire, end_stream=False)
+        http2.send_headers(self.down_id, self._own_head(), end_stream=False)
         body = frame(message)
         http2.send_data(self.down_id, body, end_stream=False)
         http2.send_headers(self.down_id, trailers, end_stream=True)
@@ -153,7 +154,7 @@ class Call:
             return
         if not self.response_started:
             self.response_started = True
-            self.down.http2.send_headers(self.down_id, STATUS_200.wire + CONTENT_TYPE.wire, end_stream=False)
+            self.down.http2.send_headers(self.down_id, self._own_head(), end_stream=False)
         self.down.http2.send_data(self.down_id, frame(message), end_stream=False)
         self.relay.touch(self.down)
 
@@ -333,6 +334,10 @@ class Call:
         up = self._leave_upstream()
         if up is not None:
             up.forget(self.up_id, reset=None if self.half_closed else ErrorCode.NO_ERROR)
+
+    def _own_head(self) -> bytes:
+        head = STATUS_200.wire + CONTENT_TYPE.wire
+        return head + crossing_wire(self.crossing) if self.crossing else head
 
     # -- inside --------------------------------------------------------------------------------------------------
 
