@@ -22,6 +22,7 @@ from zonegate.gateway.http2.events import (
     TrailersReceived,
 )
 from zonegate.gateway.http2.frames import ErrorCode
+from zonegate.gateway.http2.limits import Budget
 from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Upstream:
         self.pool = pool
         self.http2: Connection
         self._limits = limits
+        # Half of what a hop with the same limits takes before it ends a connection as a reset flood: callers that
+        # cancel much, each within its own bounds, must not end the calls of others that share this connection.
+        self._resets = Budget(limits.max_resets // 2)
         self.streams: dict[int, StreamUser] = {}
         self.dirty = False
         self.channel: Channel | None = None
@@ -130,7 +134,14 @@ class Upstream:
         if self.streams.pop(stream_id, None) is not None and reset is not None:
             self.http2.reset(stream_id, reset)
             self.relay.touch(self)
+            if not self._resets.spend():
+                self.pool.replace(self)
         self.pool.retire_if_done(self)
+
+    def tick(self, now: float) -> None:
+        """Replenish the budgets, about once a second."""
+        self.http2.tick(now)
+        self._resets.refill(1 / self._limits.budget_seconds)
 
     def write_out(self) -> None:
         """Write what is queued; close a failed connection."""
@@ -254,8 +265,10 @@ class UpstreamPool:
         """Reconnect in the background, so that the first caller after an outage need not wait."""
         if not self.active and not self._dialling and now >= self._failed_until:
             self.connect()
+        for upstream in self._retiring:
+            upstream.tick(now)
         for upstream in list(self.active):
-            upstream.http2.tick(now)
+            upstream.tick(now)
             if upstream.channel is not None and upstream.channel.worn:
                 # RFC 8446 5.5: its keys have done their share. A fresh connection first, then no new calls here.
                 if len(self.active) > 1:
@@ -292,6 +305,13 @@ class UpstreamPool:
             if error is not None:
                 self._last_error = error
         self._retiring.discard(upstream)
+
+    def replace(self, upstream: Upstream) -> None:
+        """Carry new calls on another connection than `upstream`."""
+        if upstream in self.active:
+            self.retire(upstream)
+            if not self.active:
+                self.connect()
 
     def renew(self) -> None:
         """Carry new calls on new connections; those there are end with their last call."""

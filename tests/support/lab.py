@@ -454,7 +454,11 @@ address = "127.0.0.1:{self.provider_port}"
 
     @contextlib.contextmanager
     def channel(self, port: int | None = None) -> Iterator[grpc.Channel]:
-        options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_retries", 0)]
+        options = [
+            ("grpc.max_receive_message_length", 64 << 20),
+            ("grpc.enable_retries", 0),
+            ("grpc.use_local_subchannel_pool", 1),  # a connection of its own
+        ]
         with grpc.insecure_channel(f"127.0.0.1:{port or self.route_port}", options=options) as channel:
             yield channel
 

@@ -431,3 +431,21 @@ def test_any_exchange_is_byte_identical(requests: list[bytes], responses: list[b
         assert not wire.relay.calls
     finally:
         wire.close()
+
+
+def test_callers_that_cancel_much_do_not_end_the_connection_that_others_share() -> None:
+    wire = Wire(limits=Limits(max_resets=20))
+    steady = wire.call(b"steady", end=False)
+    down_limit = wire.dialler.channels[0]
+    for number in range(40):
+        # Two callers' worth of resets, each within its own bound: the clock refills the caller's budget here.
+        if number % 15 == 0:
+            wire.down.tick(wire.clock.monotonic())
+            wire.tick(10.0)
+        wire.caller.reset(wire.call(b"x", end=False), ErrorCode.CANCEL)
+        wire.settle()
+    assert len(wire.dialler.channels) > 1, "new calls go elsewhere"
+    assert not down_limit.closed, "the steady call goes on where it is"
+    assert not wire.protocol_errors
+    assert steady in wire.down.calls
+    wire.close()
