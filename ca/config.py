@@ -73,6 +73,9 @@ class CaSettings(StrictModel):
             Profile.EVIDENCE: self.limits.evidence,
             Profile.OCSP: self.limits.ocsp,
             Profile.TSA: self.limits.tsa,
+            Profile.GATEWAY_ENCRYPTION: self.limits.gateway,
+            Profile.SYSTEM_ENCRYPTION: self.limits.system,
+            Profile.OFFICER_ENCRYPTION: self.limits.officer,
         }
         return timedelta(days=days.get(profile, 366 * 20))
 

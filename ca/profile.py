@@ -17,6 +17,7 @@ from zonegate.reasons import Reason
 
 SIGNING = frozenset({"digitalSignature", "nonRepudiation"})
 CA_SIGNING = frozenset({"keyCertSign", "cRLSign"})
+ENCRYPTION = frozenset({"keyEncipherment", "dataEncipherment", "keyAgreement"})
 # A peer whose clock is a little slow must not refuse a certificate made just now.
 BACKDATE = timedelta(minutes=5)
 
@@ -40,6 +41,17 @@ class ProfileRules:
     path_length: int | None
     zh: str
     purpose: Purpose | None = None
+
+    def __post_init__(self) -> None:
+        # CE-05: never both in one certificate.
+        if self.key_usage & ENCRYPTION and self.key_usage - ENCRYPTION:
+            msg = f"profile {self.profile.value}: signs and encrypts, each needs a profile of its own"
+            raise ValueError(msg)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether certificates of this profile are for a key that the key centre makes (CA-04)."""
+        return bool(self.key_usage & ENCRYPTION)
 
     @property
     def is_ca(self) -> bool:
@@ -82,9 +94,21 @@ _ROWS = (
     # Nobody asks whether a responder's certificate is revoked (nocheck), so it lives shortly.
     ProfileRules(Profile.OCSP, Profile.SUB_CA, 1, SIGNING, None, "OCSP 签名证书", OCSP_SIGNING),
     ProfileRules(Profile.TSA, Profile.SUB_CA, 3, SIGNING, None, "时间戳签名证书", TIME_STAMPING),
+    ProfileRules(Profile.GATEWAY_ENCRYPTION, Profile.SUB_CA, 2, ENCRYPTION, None, "区网关加密证书"),
+    ProfileRules(Profile.SYSTEM_ENCRYPTION, Profile.SUB_CA, 3, ENCRYPTION, None, "系统加密证书"),
+    ProfileRules(Profile.OFFICER_ENCRYPTION, Profile.SUB_CA, 3, ENCRYPTION, None, "人员加密证书"),
 )
 RULES: Mapping[Profile, ProfileRules] = MappingProxyType({row.profile: row for row in _ROWS})
-LEAF_PROFILES = tuple(row.profile for row in _ROWS if not row.is_ca)
+# What is issued on a request.
+LEAF_PROFILES = tuple(row.profile for row in _ROWS if not row.is_ca and not row.encrypts)
+# CE-05: who gets a second certificate, for encryption, with the signing one and never on a request of its own.
+ENCRYPTION_OF: Mapping[Profile, Profile] = MappingProxyType(
+    {
+        Profile.GATEWAY: Profile.GATEWAY_ENCRYPTION,
+        Profile.SYSTEM: Profile.SYSTEM_ENCRYPTION,
+        Profile.OFFICER: Profile.OFFICER_ENCRYPTION,
+    }
+)
 
 
 def years_after(when: datetime, years: int) -> datetime:

@@ -73,6 +73,8 @@ def check_request(request: CertificateRequest, rules: ProfileRules, *, net: Net)
     name = rules.profile.value
     if rules.is_ca:
         _misfit("profile", f"{name} is not issued on a request; a CA makes its own CA certificates")
+    if rules.encrypts:
+        _misfit("profile", f"{name} is not issued on a request; the key centre makes the key (CA-04)")
     if request.identity.net is not net:
         _misfit("subjectAltName", f"the net is {request.identity.net.value}, this CA serves {net.value}")
     if request.key_usage is not None and request.key_usage != rules.key_usage:

@@ -2,7 +2,7 @@
 
 The signer id is an argument of every call; there is no default (CR-06, CR-08). What comes from outside is checked
 here, in our own arithmetic and strict DER, before libcrypto sees it (CR-05, CR-10). Nothing shows a private key but
-`to_pkcs8` (CR-15).
+`to_pkcs8` and `to_scalar` (CR-15).
 """
 
 from typing import Final, Self
@@ -177,6 +177,10 @@ class PrivateKey:
             der.tlv(der.context(1), der.bit_string(self.public_key.point)),
         )
         return der.sequence(der.integer(0), _ALGORITHM, der.octet_string(inner))
+
+    def to_scalar(self) -> bytes:
+        """Return d in 32 bytes: the plain private key, for sealing only (see `enveloped` and the key centre)."""
+        return self._handle.private_scalar()
 
     def sign(self, message: bytes, *, signer_id: bytes) -> bytes:
         """Return the DER signature of `message` under `signer_id`."""

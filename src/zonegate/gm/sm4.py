@@ -43,6 +43,13 @@ def encrypt_block(key: bytes, block: bytes) -> bytes:
     return encryptor.update(block) + encryptor.finalize()
 
 
+def decrypt_block(key: bytes, block: bytes) -> bytes:
+    """Return what `encrypt_block` made `block` of."""
+    _check("SM4 block", block, BLOCK_BYTES)
+    decryptor = Cipher(_key(key), modes.ECB()).decryptor()  # noqa: S305 - a single block
+    return decryptor.update(block) + decryptor.finalize()
+
+
 def cbc_encrypt(key: bytes, iv: bytes, plaintext: bytes) -> bytes:
     """Return CBC with PKCS#7 padding; it authenticates nothing."""
     _check("IV", iv, BLOCK_BYTES)

@@ -26,6 +26,9 @@ class Profile(StrEnum):
     EVIDENCE = "evidence"
     OCSP = "ocsp"
     TSA = "tsa"
+    GATEWAY_ENCRYPTION = "gateway-encryption"
+    SYSTEM_ENCRYPTION = "system-encryption"
+    OFFICER_ENCRYPTION = "officer-encryption"
 
 
 OID_SM3: Final = "1.2.156.10197.1.401"
@@ -75,6 +78,9 @@ PROFILE_POLICY: Final[Mapping[Profile, str]] = MappingProxyType(
         Profile.EVIDENCE: f"{_ARC}.2.6",
         Profile.OCSP: f"{_ARC}.2.7",
         Profile.TSA: f"{_ARC}.2.8",
+        Profile.GATEWAY_ENCRYPTION: f"{_ARC}.2.9",
+        Profile.SYSTEM_ENCRYPTION: f"{_ARC}.2.10",
+        Profile.OFFICER_ENCRYPTION: f"{_ARC}.2.11",
     }
 )
 # The time stamping policy of a net's own TSA (RFC 3161 2.4.1 reqPolicy).

@@ -59,6 +59,9 @@ def test_policies_never_change() -> None:
         "evidence",
         "ocsp",
         "tsa",
+        "gateway-encryption",
+        "system-encryption",
+        "officer-encryption",
     }
 
 
