@@ -243,6 +243,8 @@ class Echo:
     trailing: tuple[tuple[str, str | bytes], ...] = ()
     abort: tuple[grpc.StatusCode, str] | None = None
     gate: threading.Event | None = None
+    # What is answered instead of an echo, whatever was asked.
+    answer: bytes | None = None
 
     def _begin(self, context: Any) -> None:
         self.calls += 1
@@ -256,7 +258,7 @@ class Echo:
 
     def unary(self, request: bytes, context: Any) -> bytes:
         self._begin(context)
-        return request
+        return request if self.answer is None else self.answer
 
     def collect(self, requests: Iterator[bytes], context: Any) -> bytes:
         self._begin(context)
@@ -272,7 +274,8 @@ class Echo:
 
     def chat(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
         self._begin(context)
-        yield from requests
+        for request in requests:
+            yield request if self.answer is None else self.answer
 
     def serve(self, port: int) -> grpc.Server:
         handlers = {
