@@ -98,7 +98,8 @@ def gcm_open(key: bytes, nonce: bytes, sealed: bytes, aad: bytes) -> bytes:
     decryptor.authenticate_additional_data(aad)
     try:
         return decryptor.update(sealed[:-TAG_BYTES]) + decryptor.finalize()
-    except InvalidTag as exc:
+    except (InvalidTag, ValueError) as exc:
+        # `cryptography` says ValueError for a wrong tag when this thread's OpenSSL error queue was not empty.
         raise _altered() from exc
 
 
