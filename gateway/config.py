@@ -68,6 +68,12 @@ class StatusSection(StrictModel):
     memory: ConfigPath | None = None
 
 
+class ConnectorStatusSection(StatusSection):
+    """As above. A connector holds no policy, so it cannot know that its zone's grade tolerates old lists."""
+
+    stale_allowed: bool = False
+
+
 class PolicySection(StrictModel):
     """Where the signed bundle lies, and the file that remembers the newest version ever in force."""
 
@@ -184,7 +190,7 @@ class ConnectorConfig(StrictModel):
 
     tls: TlsSection
     trust: TrustSection
-    status: StatusSection
+    status: ConnectorStatusSection
     management: ManagementSection
     gateway: UplinkSection | None = None
     routes: Annotated[dict[str, RouteSection], Field(default_factory=dict)]

@@ -71,7 +71,7 @@ class Connector:
             trust=config.trust,
             status=config.status,
             base=base,
-            rule=StatusRule.REQUIRED,
+            rule=StatusRule.STALE_ALLOWED if config.status.stale_allowed else StatusRule.REQUIRED,
             clock=clock,
         )
         if self.trust.credential.leaf.profile is not Profile.SYSTEM:
@@ -143,7 +143,7 @@ class Connector:
             return Health(Reason.E_DRAINING)
         if self.gateway_pool is not None and not self.gateway_pool.up:
             return Health(Reason.E_UPSTREAM, "the gateway is not connected")
-        if not self.trust.status.fresh(self.clock.now()):
+        if not self.config.status.stale_allowed and not self.trust.status.fresh(self.clock.now()):
             return Health(Reason.E_STATUS_STALE)
         return Health(Reason.OK)
 
