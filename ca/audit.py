@@ -22,6 +22,17 @@ class Act(StrEnum):
     REVOKE = "revoke"
     RELEASE = "release"
     CRL = "crl"
+    # the key management centre; the names are those of GM/T 0006 (standards.md C2)
+    KEY_GENERATE = "key-generate"
+    KEY_DISPENSE = "key-dispense"
+    KEY_DIVIDE = "key-divide"
+    KEY_COMPOSE = "key-compose"
+    KEY_RENEW = "key-renew"
+    KEY_ARCHIVE = "key-archive"
+    KEY_RESTORE = "key-restore"
+    KEY_RESTORE_JUDICIAL = "key-restore-judicial"
+    KEY_DESTROY = "key-destroy"
+    KEY_SEAL = "key-seal"
 
 
 class Result(StrEnum):

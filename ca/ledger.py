@@ -15,8 +15,8 @@ from typing import Any, NoReturn, Self
 
 from sqlalchemy import Connection, Engine, Row, insert, select, update
 
-from zonegate.ca import schema
-from zonegate.ca.audit import GENESIS, Act, AuditEntry, AuditRow, Result, chain
+from zonegate.ca import audittable, schema
+from zonegate.ca.audit import AuditEntry, AuditRow
 from zonegate.ca.database import open_engine, time_of, time_text, translated
 from zonegate.ca.revocation import RevokedCertificate
 from zonegate.errors import ZoneGateError
@@ -164,7 +164,7 @@ class Ledger:
             )
             if connection.execute(change).rowcount != 1:
                 raise ZoneGateError(Reason.E_LEDGER, f"serial: {serial_text(serial)} is not reserved")
-            _append(connection, entry)
+            audittable.append(connection, entry)
 
     def find(self, serial: int) -> LedgerRow:
         """Return the row of `serial`; E_UNKNOWN_SERIAL if there is none."""
@@ -191,7 +191,7 @@ class Ledger:
                 connection.execute(update(table).where(table.c.serial == row.serial).values(values))
             else:
                 raise ZoneGateError(Reason.E_CERT_REVOKED, f"serial: {row.serial} is revoked already ({row.reason})")
-            _append(connection, entry)
+            audittable.append(connection, entry)
 
     def release(self, serial: int, entry: AuditEntry) -> None:
         """Lift a hold; a revocation for good stays."""
@@ -202,7 +202,7 @@ class Ledger:
                 state = "is not revoked" if row.reason is None else f"is revoked for good ({row.reason})"
                 raise ZoneGateError(Reason.E_PROFILE, f"serial: {row.serial} {state}, only a hold can be released")
             connection.execute(table.delete().where(table.c.serial == row.serial))
-            _append(connection, entry)
+            audittable.append(connection, entry)
 
     # --- revocation lists
 
@@ -239,19 +239,19 @@ class Ledger:
             write()
             mine = (table.c.issuer == draft.issuer.value) & (table.c.number == draft.number)
             connection.execute(update(table).where(mine).values(digest=digest))
-            _append(connection, entry)
+            audittable.append(connection, entry)
 
     # --- audit
 
     def append_audit(self, entry: AuditEntry) -> None:
         """Record an act that changes nothing else: a refusal, an initialisation."""
         with self._writing() as connection:
-            _append(connection, entry)
+            audittable.append(connection, entry)
 
     def audit_rows(self) -> tuple[AuditRow, ...]:
         """Return the audit, oldest first, as stored; `audit.first_broken` judges it."""
         with self._reading() as connection:
-            return tuple(_audit_row(row) for row in connection.execute(select(schema.audit).order_by("seq")))
+            return audittable.rows(connection)
 
     # --- inside
 
@@ -293,28 +293,6 @@ class Ledger:
             yield connection
 
 
-def _append(connection: Connection, entry: AuditEntry) -> None:
-    table = schema.audit
-    last = connection.execute(select(table.c.seq, table.c.digest).order_by(table.c.seq.desc()).limit(1)).first()
-    row = (
-        chain(entry, seq=1, previous=GENESIS) if last is None else chain(entry, seq=last.seq + 1, previous=last.digest)
-    )
-    connection.execute(
-        insert(table).values(
-            seq=row.seq,
-            at=entry.at,
-            actor=entry.actor,
-            act=entry.act.value,
-            target=entry.target,
-            result=entry.result.value,
-            reason=entry.reason,
-            detail=entry.detail,
-            previous=row.previous,
-            digest=row.digest,
-        )
-    )
-
-
 def _listed(connection: Connection, issuer: Profile, previous_update: str | None) -> tuple[RevokedCertificate, ...]:
     table, revoked = schema.certificates, schema.revocations
     query = (
@@ -351,11 +329,6 @@ def _ledger_row(row: Row[Any]) -> LedgerRow:
         der=row.der,
         revocation=None if row.reason is None else _revoked(row.serial, row.reason, row.at),
     )
-
-
-def _audit_row(row: Row[Any]) -> AuditRow:
-    entry = AuditEntry(row.at, row.actor, Act(row.act), row.target, Result(row.result), row.reason, row.detail)
-    return AuditRow(row.seq, entry, row.previous, row.digest)
 
 
 def _duplicate(problem: str) -> NoReturn:
