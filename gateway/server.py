@@ -16,20 +16,25 @@ from zonegate.gateway.crossing import GatewayHandler
 from zonegate.gateway.dialling import TlsDialler
 from zonegate.gateway.evidence import records
 from zonegate.gateway.evidence.files import DiskLevel
-from zonegate.gateway.evidence.heads import check_signer
 from zonegate.gateway.evidence.log import EvidenceLimits, EvidenceLog
 from zonegate.gateway.exporting import Exporting
 from zonegate.gateway.figures import watch_policy, watch_traffic
+from zonegate.gateway.grounds import (
+    load_policy,
+    load_signer,
+    load_trust,
+    met_demands,
+    needs_fresh_status,
+    own_zone,
+)
 from zonegate.gateway.inspection import Inspectors
 from zonegate.gateway.process import (
     Process,
-    Trust,
     announce,
     complain,
     event_loop,
     http2_limits,
     listen_socket,
-    load_key_pair,
     log_to_stderr,
     relay_limits,
     tls_limits,
@@ -46,10 +51,7 @@ from zonegate.gm import selftest
 from zonegate.monitoring.evidence import watch_evidence
 from zonegate.monitoring.health import Health
 from zonegate.monitoring.metrics import GatewayMetrics
-from zonegate.pki.certificate import Profile
-from zonegate.pki.path import SignatureCache, StatusRule
-from zonegate.policies.bundle_store import load_bundle
-from zonegate.policies.demands import GatewayFacts, demanded_grade, demands, refuse_unmet
+from zonegate.pki.path import StatusRule
 from zonegate.reasons import Reason
 from zonegate.strictconf import load_toml
 
@@ -60,11 +62,8 @@ if TYPE_CHECKING:
     from zonegate.gateway.tls.channel import Peer
     from zonegate.gateway.tls.live import CertificateKey
     from zonegate.pki.credential import Credential
-    from zonegate.policies.model import Policy, Zone
+    from zonegate.policies.model import Policy
     from zonegate.strictconf import Address
-
-# RV-02: from this grade on a stale revocation list refuses.
-FRESH_STATUS_GRADE = 3
 
 
 class Gateway:
@@ -76,17 +75,16 @@ class Gateway:
         self.loop = loop
         self.clock = clock
         self.process = Process(loop, clock, config.limits)
-        self.trust = self._build_trust(base, StatusRule.REQUIRED)
+        self.trust = load_trust(config, base, loop, clock, StatusRule.REQUIRED)
         # A gateway starts with stale lists, and refuses crossings until they are fresh where its grade demands that.
-        self.policy = self._load_policy(StatusRule.STALE_ALLOWED)
-        self.zone = self._own_zone()
+        self.policy = load_policy(config.policy, self.trust, clock, StatusRule.STALE_ALLOWED)
+        self.zone = own_zone(config.gateway.zone, self.policy, self.trust)
         if not needs_fresh_status(self.zone):
-            self.trust = self._build_trust(base, StatusRule.STALE_ALLOWED)
+            self.trust = load_trust(config, base, loop, clock, StatusRule.STALE_ALLOWED)
         probe.run(self.trust.holder)
-        self.demands = demands(self.zone, self._facts())
-        refuse_unmet(self.zone, self.demands)
+        self.demands = met_demands(config, self.zone, self.trust)
         self.metrics = GatewayMetrics(sorted(self.policy.zones), zone=self.zone.name)
-        self.signer = self._load_signer()
+        self.signer = load_signer(config.evidence, self.trust, clock)
         self.log = EvidenceLog(
             config.evidence.directory,
             self.signer,
@@ -109,65 +107,6 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- building ------------------------------------------------------------------------------------------------
-
-    def _build_trust(self, base: Path, rule: StatusRule) -> Trust:
-        config = self.config
-        trust = Trust(
-            self.loop,
-            tls=config.tls,
-            trust=config.trust,
-            status=config.status,
-            base=base,
-            rule=rule,
-            clock=self.clock,
-        )
-        if trust.credential.leaf.profile is not Profile.GATEWAY:
-            detail = f"tls.certificate: profile {trust.credential.leaf.profile}, a gateway certificate is needed"
-            raise ZoneGateError(Reason.E_CERT_USAGE, detail)
-        return trust
-
-    def _load_policy(self, status: StatusRule) -> Policy:
-        folder = self.config.policy.directory
-        verified = load_bundle(
-            folder,
-            state=self.config.policy.state,
-            anchors=self.trust.anchors,
-            now=self.clock.now(),
-            crls=self.trust.status.crls,
-            status=status,
-        )
-        return verified.policy
-
-    def _load_signer(self) -> Credential:
-        """Return the evidence signer's credential, which must be able to sign for this gateway now."""
-        signer = load_key_pair(self.config.evidence)
-        now = self.clock.now()
-        check_signer(signer.chain, self.trust.anchors, gateway=self.trust.uri, at=now, signatures=SignatureCache())
-        self.trust.check_own(signer)
-        return signer
-
-    def _own_zone(self) -> Zone:
-        name = self.config.gateway.zone
-        zone = self.policy.zones.get(name)
-        if zone is None or zone.foreign:
-            raise ZoneGateError(Reason.E_CONFIG, f"gateway.zone: the policy has no zone {name} of this net")
-        if self.trust.uri not in zone.gateways:
-            raise ZoneGateError(
-                Reason.E_PEER_IDENTITY, f"gateway: the policy does not name {self.trust.uri} for {name}"
-            )
-        return zone
-
-    def _facts(self) -> GatewayFacts:
-        """What this gateway is, whatever its configuration: only the age of revocation lists can be relaxed."""
-        return GatewayFacts(
-            national_tls_only=True,
-            client_certificate_required=True,
-            policy_signed=True,
-            labels_decided=True,
-            evidence_durable=True,
-            revocation_lists=bool(self.config.status.crls),
-            stale_status_refuses=self.trust.status.view.rule is StatusRule.REQUIRED,
-        )
 
     def _basis(self) -> records.Basis:
         numbers = [crl.number for crl in self.trust.status.crls]
@@ -384,14 +323,21 @@ class Gateway:
         except ZoneGateError as error:
             complain("certificate refused", error.reason, error.detail)
         try:
-            signer = await self.loop.run_in_executor(self.process.executor, self._load_signer)
+            signer = await self.loop.run_in_executor(
+                self.process.executor, load_signer, self.config.evidence, self.trust, self.clock
+            )
         except ZoneGateError as error:
             complain("evidence certificate refused", error.reason, error.detail)
         else:
             self._use_signer(signer)
         try:
             policy = await self.loop.run_in_executor(
-                self.process.executor, self._load_policy, self.trust.status.view.rule
+                self.process.executor,
+                load_policy,
+                self.config.policy,
+                self.trust,
+                self.clock,
+                self.trust.status.view.rule,
             )
         except ZoneGateError as error:
             self.metrics.policy_refused(error.reason)
@@ -415,16 +361,15 @@ class Gateway:
             return
         before, self.policy = self.policy, policy
         try:
-            zone = self._own_zone()
-            unmet = demands(zone, self._facts())
-            refuse_unmet(zone, unmet)
+            zone = own_zone(self.config.gateway.zone, policy, self.trust)
+            met = met_demands(self.config, zone, self.trust)
         except ZoneGateError as error:
             self.policy = before
             self.metrics.policy_refused(error.reason)
             self._record_policy(error.reason, error.detail)
             complain("policy refused", error.reason, error.detail)
             return
-        self.zone, self.demands = zone, unmet
+        self.zone, self.demands = zone, met
         self.metrics.use_zones(policy.zones)
         self.recorder.basis = self._basis()
         self.handler.policy_changed(policy, list(self.relay.calls))
@@ -448,11 +393,6 @@ class Gateway:
                 detail=detail,
             )
         )
-
-
-def needs_fresh_status(zone: Zone) -> bool:
-    """Tell whether a stale revocation list refuses here (RV-02): at grade 3 and above, and anywhere in the intranet."""
-    return demanded_grade(zone) >= FRESH_STATUS_GRADE
 
 
 def check_config(path: Path) -> Gateway:
