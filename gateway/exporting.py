@@ -75,6 +75,7 @@ class Exporting:
                 return
             messages.extend(found)
             total += sum(len(message) for message in found)
+            call.collected = total + assembler.held_bytes
             if total > limit or len(messages) > MESSAGES_LIMIT:
                 call.refuse(Reason.E_MESSAGE_SIZE, f"object: more than {limit} bytes or {MESSAGES_LIMIT} messages")
             elif ended:

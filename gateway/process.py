@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("zonegate")
 DRAIN_POLL_SECONDS = 0.05
+# What all calls may store, as a multiple of what may wait for its decision: most of it waits for slow readers.
+STORED_PER_HELD = 4
 # The default of 5 ms is what a durable record may wait for a busy loop: the p99 at 4 in flight falls from 5 to 3 ms.
 SWITCH_SECONDS = 0.0005
 # Allocations between two looks of the cycle collector; the default of 700 costs 5 % of the data path.
@@ -69,6 +71,7 @@ def relay_limits(limits: LimitsSection) -> RelayLimits:
     return RelayLimits(
         open_calls=limits.open_calls,
         held_bytes=limits.held_bytes,
+        stored_bytes=STORED_PER_HELD * limits.held_bytes,
         call_buffer_bytes=limits.stream_window_bytes,
     )
 

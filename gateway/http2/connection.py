@@ -145,7 +145,15 @@ class Connection(Inbound):
         return self._outbound.data(stream, data, end_stream=end_stream)
 
     def acknowledge(self, stream_id: int, n: int) -> None:
-        """The consumer is done with `n` received bytes: open the windows again, in steps of half a window."""
+        """The consumer is done with `n` received bytes: open both windows again, in steps of half a window."""
+        self.took(n)
+        self.grant(stream_id, n)
+
+    def took(self, n: int) -> None:
+        """The owner bounds `n` received bytes itself: open the connection's window; the stream's waits for `grant`.
+
+        So a consumer that takes nothing holds up its own stream, and no other of the connection.
+        """
         if n > self._unacknowledged:
             msg = f"acknowledge: {n} bytes, {self._unacknowledged} are open"
             raise ValueError(msg)
@@ -153,6 +161,9 @@ class Connection(Inbound):
         self._credit += n
         if self._credit >= self._half_window:
             self._give_back(0)
+
+    def grant(self, stream_id: int, n: int) -> None:
+        """The consumer is done with `n` bytes that were told by `took`: open the stream's window."""
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.remote_closed:
             self._give_back_to(stream, n)

@@ -1,7 +1,7 @@
 """[a] One relayed call: the stream towards the caller, the stream towards the next hop, and what flows between.
 
-Back-pressure is end to end: bytes received from one side are acknowledged to it only when the other side's queue has
-room, so a call never holds more than its window. Nothing is forwarded before the role says `forward`.
+Back-pressure is end to end: a stream's window is opened only when the other side's queue has room, so a call never
+holds more than its windows, and holds up no other call. Nothing is forwarded before the role says `forward`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,18 @@ class MessageFilter(Protocol):
         """The direction has ended; `ZoneGateError` when a message is incomplete."""
         ...
 
+    @property
+    def held_bytes(self) -> int:
+        """How much is stored while a message is incomplete."""
+        ...
+
 
 class Call:
     """A call in progress. Attributes named here are read by roles; methods are called by connections and roles."""
 
     __slots__ = (
         "block",
+        "collected",
         "collector",
         "context",
         "crossing",
@@ -98,6 +104,8 @@ class Call:
         self.response_digest = new_sm3()
         self.request_filter: MessageFilter | None = None
         self.response_filter: MessageFilter | None = None
+        # What the collector keeps of the request; it says so itself.
+        self.collected = 0
         self.collector: Callable[[bytes, bool], None] | None = None
         self.response_started = False
         # What the next hop sends while the role judges its initial metadata; None when nothing is held.
@@ -111,6 +119,25 @@ class Call:
         self.crossing = ""
         self.deadline = 0  # the slot in which the relay ends it; 0: it has no deadline
         self.context: Any = None  # the role's own record of the call
+
+    @property
+    def held_now(self) -> int:
+        """How many bytes of the call are stored in this process: held, queued, collected, or in incomplete messages."""
+        size = self.down.http2.queued(self.down_id) + self.collected + sum([len(data) for data, _ in self.held])
+        if self.up is not None:
+            size += self.up.http2.queued(self.up_id)
+        if self.response_held is not None:
+            size += sum([len(data) for data, _ in self.response_held])
+        for messages in (self.request_filter, self.response_filter):
+            if messages is not None:
+                size += messages.held_bytes
+        return size
+
+    @property
+    def caller_key(self) -> str:
+        """Whose account the call is on: the peer that sent it."""
+        peer = self.down.channel.peer
+        return str(peer.identity) if peer.identity is not None else f"uid {peer.uid}"
 
     # -- what a role says --------------------------------------------------------------------------------------
 
@@ -393,7 +420,7 @@ class Call:
 
     def _acknowledge_request(self) -> None:
         if self.request_owed:
-            self.down.http2.acknowledge(self.down_id, self.request_owed)
+            self.down.http2.grant(self.down_id, self.request_owed)
             self.request_owed = 0
             self.relay.touch(self.down)
 
@@ -403,7 +430,7 @@ class Call:
     def _acknowledge_response(self) -> None:
         up = self.up
         if self.response_owed and up is not None:
-            up.http2.acknowledge(self.up_id, self.response_owed)
+            up.http2.grant(self.up_id, self.response_owed)
             self.relay.touch(up)
         self.response_owed = 0
 

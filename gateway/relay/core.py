@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from zonegate.gateway.http2.memo import HeaderMemo
+from zonegate.gateway.relay.pressure import to_end
 from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class RelayLimits:
     call_buffer_bytes: int = 256 * 1024
     # DATA of all calls of the process held before they are forwarded.
     held_bytes: int = 64 * 1024 * 1024
+    # DATA of all calls of the process in any state: held, queued for a side that does not read, in incomplete messages.
+    stored_bytes: int = 256 * 1024 * 1024
     # A peer that has not acknowledged our SETTINGS by then keeps its header table and is no HTTP/2 peer.
     settings_seconds: float = 10.0
 
@@ -179,5 +182,7 @@ class Relay:
                 callback(now)
             for down in list(self.downstreams):
                 down.tick(now)
+            for call in list(to_end(self.calls, self.limits.stored_bytes)):
+                call.expire(Reason.E_STREAMS, "the process stores as many bytes of calls as it may")
         self.flush()
         self._timer = self.loop.call_later(DEADLINE_SLOT_SECONDS, self._tick)

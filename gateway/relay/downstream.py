@@ -124,9 +124,10 @@ class Downstream:
             if kind is HeadersReceived:
                 self._begin(event)
             elif kind is DataReceived:
+                self.http2.took(event.flow_bytes)
                 call = calls.get(event.stream_id)
                 if call is None:
-                    self.http2.acknowledge(event.stream_id, event.flow_bytes)
+                    self.http2.grant(event.stream_id, event.flow_bytes)
                 else:
                     call.request_data(event.data, event.flow_bytes, ended=event.end_stream)
             elif kind is DataSent:

@@ -75,7 +75,7 @@ class OwnCall:
         """Keep the answer's messages; more than the bound ends the call."""
         if self._up is None:
             return
-        self._up.http2.acknowledge(self._up_id, flow_bytes)
+        self._up.http2.grant(self._up_id, flow_bytes)
         try:
             messages = self._assembler.feed(data)
         except ZoneGateError as error:

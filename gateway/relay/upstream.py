@@ -158,9 +158,10 @@ class Upstream:
         for event in events:
             kind = type(event)
             if kind is DataReceived:
+                self.http2.took(event.flow_bytes)
                 user = streams.get(event.stream_id)
                 if user is None:
-                    self.http2.acknowledge(event.stream_id, event.flow_bytes)
+                    self.http2.grant(event.stream_id, event.flow_bytes)
                     continue
                 user.response_data(event.data, event.flow_bytes)
                 if event.end_stream:

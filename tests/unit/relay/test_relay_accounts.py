@@ -9,7 +9,7 @@ from support.wire import REQUEST, RESPONSE, TRAILERS, Wire, block, message
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.http2.connection import Limits
 from zonegate.gateway.http2.events import StreamReset
-from zonegate.gateway.http2.frames import DEFAULT_WINDOW, ErrorCode, Setting, settings
+from zonegate.gateway.http2.frames import DEFAULT_WINDOW, Setting, settings
 from zonegate.gateway.http2.headers import HeaderBlock
 from zonegate.gateway.relay.call import Call
 from zonegate.gateway.relay.core import RelayLimits
@@ -43,6 +43,10 @@ class Refusing:
 
     def finish(self) -> None: ...
 
+    @property
+    def held_bytes(self) -> int:
+        return 0
+
 
 def test_an_answer_that_was_held_for_judgement_leaves_the_hops_window_whole(wire: Wire) -> None:
     waiting: list[Call] = []
@@ -64,20 +68,52 @@ def test_an_answer_that_was_held_for_judgement_leaves_the_hops_window_whole(wire
     assert not wire.relay.calls
 
 
-@pytest.mark.parametrize("ending", ["reset", "trailers"])
-def test_a_hop_that_ends_its_stream_before_the_caller_has_read_gets_its_window_back(narrow: Wire, ending: str) -> None:
-    narrow.call(b"x")
-    narrow.provider.send_headers(1, RESPONSE, end_stream=False)
-    for _ in range(10):
-        narrow.provider.send_data(1, message(b"y" * 15_000), end_stream=False)
+def test_callers_that_read_nothing_hold_up_nobody_elses_call(narrow: Wire) -> None:
+    stalled = 2 * Limits().connection_window // DEFAULT_WINDOW
+    for number in range(stalled):
+        narrow.call(b"x")
+        narrow.provider.send_headers(2 * number + 1, RESPONSE, end_stream=False)
+        narrow.provider.send_data(2 * number + 1, message(b"y" * 200_000), end_stream=False)
         narrow.settle()
-    assert narrow.far.app.http2.unacknowledged > 0, "the caller has not read, so the hop is held back"
-    if ending == "reset":
-        narrow.provider.reset(1, ErrorCode.INTERNAL_ERROR)
-    else:
-        narrow.provider.send_headers(1, TRAILERS, end_stream=True)
-    narrow.settle()
     assert narrow.far.app.http2.unacknowledged == 0
+    last = 2 * stalled + 1
+    narrow.call(b"x")
+    narrow.provider.send_headers(last, RESPONSE, end_stream=False)
+    narrow.provider.send_data(last, message(b"y" * 1_000), end_stream=False)
+    narrow.provider.send_headers(last, TRAILERS, end_stream=True)
+    narrow.settle()
+    assert narrow.provider.queued(1) > 0, "the stalled stream itself is held back"
+    assert narrow.provider.queued(last) == 0, "the other one is not"
+
+
+def test_a_hop_that_reads_nothing_holds_up_nobody_elses_call(narrow: Wire) -> None:
+    narrow.call(b"x")
+    narrow.far.app.received(settings({Setting.INITIAL_WINDOW_SIZE: 0}))
+    for _ in range(2 * Limits().connection_window // DEFAULT_WINDOW):
+        narrow.call(b"y" * 200_000)
+    assert narrow.down.http2.unacknowledged == 0
+    assert narrow.caller.queued(3) > 0, "the stalled stream itself is held back"
+
+
+@pytest.mark.parametrize("what", ["unread answers", "undecided requests"])
+def test_what_all_calls_store_is_bounded_and_the_heaviest_caller_pays(what: str) -> None:
+    limit = 1_000_000
+    wire = Wire(relay_limits=RelayLimits(stored_bytes=limit, held_bytes=1 << 30, call_buffer_bytes=DEFAULT_WINDOW))
+    try:
+        if what == "undecided requests":
+            wire.handler.decide = [].append
+        for number in range(20):
+            wire.call(b"x" * 100_000)
+            if what == "unread answers":
+                wire.provider.send_headers(2 * number + 1, RESPONSE, end_stream=False)
+                wire.provider.send_data(2 * number + 1, message(b"y" * 100_000), end_stream=False)
+                wire.settle()
+        assert sum(call.held_now for call in wire.relay.calls) > limit
+        wire.tick(1.1)
+        assert 0 < sum(call.held_now for call in wire.relay.calls) <= limit
+        assert {call.reason for call in wire.handler.ended_calls} == {Reason.E_STREAMS}
+    finally:
+        wire.close()
 
 
 def test_a_refusal_half_way_through_held_bytes_releases_all_of_them(wire: Wire) -> None:
