@@ -108,10 +108,11 @@ class Gathering:
         texts = list(self._shares.values())
         self.forget()
         try:
-            return combine_mnemonics(texts)
+            master: bytes = combine_mnemonics(texts)
         except MnemonicError as exc:
             detail = "shares: they do not belong together; all were dropped, begin anew"
             raise ZoneGateError(Reason.E_KEY_SHARE, detail) from exc
+        return master
 
 
 def _read(text: str, wanted: Split) -> tuple[int, str]:
