@@ -6,19 +6,33 @@ streams only. What its streams hold meanwhile is bounded by their windows, and a
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from zonegate.gateway.relay.call import Call
+from typing import Protocol, TypeVar
 
 
-def to_end(calls: Iterable["Call"], limit: int) -> Iterator["Call"]:
+class Holding(Protocol):
+    """A call, as far as this concerns it."""
+
+    @property
+    def held_now(self) -> int:
+        """How many of its bytes are stored."""
+        ...
+
+    @property
+    def caller_key(self) -> str:
+        """Whose account it is on."""
+        ...
+
+
+_C = TypeVar("_C", bound=Holding)
+
+
+def to_end(calls: Iterable[_C], limit: int) -> Iterator[_C]:
     """Yield the calls to end so that all together hold no more than `limit` bytes, the heaviest caller's first."""
     held = [(call.held_now, call) for call in calls]
     excess = sum(size for size, _ in held) - limit
     if excess <= 0:
         return
-    callers: dict[str, list[tuple[int, Call]]] = defaultdict(list)
+    callers: dict[str, list[tuple[int, _C]]] = defaultdict(list)
     for size, call in held:
         if size:
             callers[call.caller_key].append((size, call))
