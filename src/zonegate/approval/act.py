@@ -189,9 +189,7 @@ def encode_proposal(proposal: Proposal) -> bytes:
 
 def decode_proposal(raw: bytes) -> Proposal:
     """Return the proposal in `raw`; E_APPROVAL_FORMAT, or E_APPROVAL_VIEW if the text is not the act's."""
-    wire = decode(
-        raw, _Proposal, limit_bytes=PROPOSAL_MAX_BYTES, what="proposal", reason=Reason.E_APPROVAL_FORMAT
-    )
+    wire = decode(raw, _Proposal, limit_bytes=PROPOSAL_MAX_BYTES, what="proposal", reason=Reason.E_APPROVAL_FORMAT)
     if wire.format != _PROPOSAL_FORMAT:
         raise refused(f"format: found {wire.format[:40]!r}, expected {_PROPOSAL_FORMAT}")
     act, view = act_of(wire.act), check_view(wire.view)
