@@ -13,7 +13,7 @@ from zonegate.gateway.evidence.heads import check_signer
 from zonegate.gateway.process import Trust, load_key_pair
 from zonegate.pki.certificate import Profile
 from zonegate.pki.path import SignatureCache, StatusRule
-from zonegate.policies.bundle_store import load_bundle
+from zonegate.policies.bundle_store import check_bundle
 from zonegate.policies.demands import GatewayFacts, demanded_grade, demands, refuse_unmet
 from zonegate.reasons import Reason
 
@@ -43,8 +43,11 @@ def load_trust(
 
 
 def load_policy(section: PolicySection, trust: Trust, clock: Clock, status: StatusRule) -> Policy:
-    """Return the policy of the bundle on disk; `status` says whether its officers' lists may be old."""
-    verified = load_bundle(
+    """Return the policy of the bundle on disk; `status` says whether its officers' lists may be old.
+
+    That it has served is remembered by whoever lets it serve: a check must not shut out the bundle in force.
+    """
+    verified = check_bundle(
         section.directory,
         state=section.state,
         anchors=trust.anchors,

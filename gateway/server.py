@@ -52,6 +52,7 @@ from zonegate.monitoring.evidence import watch_evidence
 from zonegate.monitoring.health import Health
 from zonegate.monitoring.metrics import GatewayMetrics
 from zonegate.pki.path import StatusRule
+from zonegate.policies.bundle_store import remember
 from zonegate.reasons import Reason
 from zonegate.strictconf import load_toml
 
@@ -178,6 +179,7 @@ class Gateway:
         """Serve until SIGTERM, then drain."""
         config, process = self.config, self.process
         sock = listen_socket(config.gateway.listen)
+        remember(config.policy.state, self.policy)
         self.log.start(self.loop, policy=str(self.policy.version), digest=self.policy.digest)
         process.handshakes.start()
         self._watch()
@@ -363,6 +365,7 @@ class Gateway:
         try:
             zone = own_zone(self.config.gateway.zone, policy, self.trust)
             met = met_demands(self.config, zone, self.trust)
+            remember(self.config.policy.state, policy)
         except ZoneGateError as error:
             self.policy = before
             self.metrics.policy_refused(error.reason)

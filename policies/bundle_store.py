@@ -18,6 +18,7 @@ from zonegate.policies.bundle import BUNDLE_MAX_BYTES, InForce, Verified, verify
 from zonegate.policies.compile import YAML_SUFFIXES
 from zonegate.policies.descriptor import DESCRIPTOR_MAX_BYTES
 from zonegate.policies.documents import DOCUMENTS_MAX
+from zonegate.policies.model import Policy
 from zonegate.policies.officers import SIGNATURE_MAX_BYTES, SIGNATURES_MAX
 from zonegate.policies.yamltext import FILE_MAX_BYTES
 from zonegate.reasons import Reason
@@ -43,20 +44,37 @@ def load_bundle(
     status: StatusRule = StatusRule.WHEN_GIVEN,
 ) -> Verified:
     """Return the policy in `folder` if it may serve, and remember its version in `state` before it does."""
-    in_force = read_state(state)
-    verified = verify(
+    verified = check_bundle(folder, state=state, anchors=anchors, now=now, crls=crls, status=status)
+    remember(state, verified.policy)
+    return verified
+
+
+def check_bundle(
+    folder: Path,
+    *,
+    state: Path,
+    anchors: TrustAnchors,
+    now: datetime,
+    crls: Sequence[Crl] = (),
+    status: StatusRule = StatusRule.WHEN_GIVEN,
+) -> Verified:
+    """Return the policy in `folder` if it could serve now; nothing is written."""
+    return verify(
         read_bundle_file(folder),
         read_signature_files(folder),
         anchors=anchors,
         now=now,
         crls=crls,
         status=status,
-        in_force=in_force,
+        in_force=read_state(state),
     )
-    policy = verified.policy
+
+
+def remember(state: Path, policy: Policy) -> None:
+    """Write the version of a policy that is about to serve: no older one will serve after it."""
+    in_force = read_state(state)
     if in_force is None or policy.version > in_force.version:
         write_whole(state, msgspec.json.encode(_State(policy.version, policy.digest)) + b"\n")
-    return verified
 
 
 def read_bundle_file(folder: Path) -> bytes:

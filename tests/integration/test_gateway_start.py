@@ -50,6 +50,7 @@ def test_check_config_lists_what_is_not_checked(lab: Lab) -> None:
     assert sum(row.startswith("met") for row in rows) >= 6
     assert any(row.startswith("not checked") and "未" in row for row in rows), "never as met"
     assert not list(lab.evidence("a").glob("*.zge")), "nothing is served, nothing is written"
+    assert not (lab.path / "policy-a.state").exists(), "a check shuts out no older bundle"
 
 
 def test_all_problems_of_a_file_at_once(lab: Lab) -> None:
