@@ -301,6 +301,34 @@ IMPORT_GAPS: Final = Metric(
     "Sequence numbers of the one-way link found missing.",
     "单向链路上缺失的序号数。",
 )
+OCSP_ANSWERS: Final = Metric(
+    "zonegate_ocsp_answers_total",
+    Kind.COUNTER,
+    ("result", "signing"),
+    "OCSP answers given: what they say, and whether they were signed ahead.",
+    "OCSP 应答数（按结果与是否预签名）。",
+)
+TIMESTAMPS: Final = Metric(
+    "zonegate_timestamps_total",
+    Kind.COUNTER,
+    ("result",),
+    "Time stamp requests answered: granted, or the failure that was named.",
+    "时间戳应答数（按结果）。",
+)
+CLOCK_OFFSET: Final = Metric(
+    "zonegate_clock_offset_seconds",
+    Kind.GAUGE,
+    (),
+    "This machine's clock minus the time reference.",
+    "本机时钟与时间参考源之差。",
+)
+CLOCK_TRUSTED: Final = Metric(
+    "zonegate_clock_trusted",
+    Kind.GAUGE,
+    (),
+    "1 while the clock may be used for time stamps, else 0.",
+    "时钟可用于签发时间戳时为 1，否则为 0。",
+)
 
 
 def all_metrics() -> tuple[Metric, ...]:

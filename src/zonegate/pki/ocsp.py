@@ -81,7 +81,7 @@ def _signer(answer: BasicAnswer, issuer: Certificate, now: datetime) -> Certific
         return issuer
     for candidate in answer.certificates:
         if _is_responder(answer, candidate):
-            _check_delegated(candidate, issuer, now)
+            check_responder(candidate, issuer, now)
             return candidate
     raise _refused("responderID: names neither the issuer nor a certificate that came with the answer")
 
@@ -92,7 +92,8 @@ def _is_responder(answer: BasicAnswer, certificate: Certificate) -> bool:
     return answer.responder_key == responder_key_hash(certificate)
 
 
-def _check_delegated(signer: Certificate, issuer: Certificate, now: datetime) -> None:
+def check_responder(signer: Certificate, issuer: Certificate, now: datetime) -> None:
+    """Return if `signer` is a responder that `issuer` has certified (CE-11); otherwise `E_OCSP`."""
     who = f"responder {signer.subject}"
     if not is_issued_by(signer, issuer) or signer.net is not issuer.net:
         raise _refused(f"{who}: was not certified by the issuer of the certificate asked about (RFC 6960 4.2.2.2)")
