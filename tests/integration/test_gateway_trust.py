@@ -245,6 +245,29 @@ def test_every_certificate_is_renewed_under_load_without_a_failed_call(lab: Lab)
     assert not failed, failed[0]
 
 
+# -- policy ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("OP-04", "RO-05")
+def test_a_bundle_that_cannot_serve_here_does_not_shut_out_the_one_that_does(lab: Lab) -> None:
+    before = {path.name: path.read_bytes() for path in lab.policy.iterdir()}
+    other = DOCUMENTS.replace(f"spiffe://extra/{HUB}/gateway-shared", f"spiffe://extra/{HUB}/gateway-other")
+    lab.sign_policy(2, other)
+    assert lab.gateway_a.process is not None
+    lab.gateway_a.process.send_signal(signal.SIGHUP)
+    until(lambda: "policy refused reason=E_PEER_IDENTITY" in lab.gateway_a.log())
+    assert call(lab) == "OK"
+    assert lab.gateway_a.figure("zonegate_policy_version") == 1
+    for path in lab.policy.iterdir():
+        path.unlink()
+    for name, content in before.items():
+        (lab.policy / name).write_bytes(content)
+    assert lab.gateway_a.stop() == 0
+    lab.gateway_a.start()
+    lab.gateway_a.ready()
+    until(lambda: call(lab) == "OK")
+
+
 # -- below grade 3 ---------------------------------------------------------------------------------------------------
 
 
