@@ -171,6 +171,8 @@ class GatewayHandler:
     def _fresh_plan(self, call: Call, context: PeerContext) -> Plan | None:
         """Return a new plan; None when the call waits for its ticket, or has been refused without a plan."""
         block = call.block
+        if not context.from_gateway:
+            call.crossing = self._ids.next()  # now already: the call may end before its ticket is verified
         ticket = self._ticket_bytes(block, context)
         if isinstance(ticket, ZoneGateError):
             return self._refusal_plan(context, ticket)
@@ -263,7 +265,10 @@ class GatewayHandler:
         """Steps 8 to 10: rate, evidence, forward; or the refusal that the plan says."""
         call.context = CallContext(plan)
         try:
-            call.crossing = names.read_crossing(call.block) if context.from_gateway else self._ids.next()
+            if context.from_gateway:
+                call.crossing = names.read_crossing(call.block)
+            elif not call.crossing:
+                call.crossing = self._ids.next()
             names.check_varying(call.block)
             names.read_idempotency_key(call.block)
         except ZoneGateError as error:
@@ -434,10 +439,15 @@ class GatewayHandler:
             call.executed = Executed.UNKNOWN
 
     def ended(self, call: Call) -> None:
-        """Record how a call ended, if it was allowed and recorded."""
-        context = call.context
-        if isinstance(context, CallContext) and context.recorded:
-            self.recorder.ended(call)
+        """Record how a call ended, if it was allowed and recorded; or that it was refused before it was planned."""
+        context, peer = call.context, call.down.context
+        if isinstance(context, CallContext):
+            if context.recorded:
+                self.recorder.ended(call)
+        elif peer is not None and call.collector is None and call.reason not in {Reason.OK, Reason.E_CANCELLED}:
+            # By the relay: its deadline, or too many calls. Nobody has been told of a decision.
+            plan = self._refusal_plan(peer, ZoneGateError(call.reason, ""))
+            self.recorder.refused(call, plan, call.reason, "before it was planned")
 
     # -- next hops -----------------------------------------------------------------------------------------------
 

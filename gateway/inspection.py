@@ -43,7 +43,9 @@ class Inspectors:
         if plan.inspection is None:
             plan.inspection = self._of_plan(plan)
         limit, request, response = plan.inspection
-        call.request_counter.limit = call.response_counter.limit = limit
+        call.response_counter.bound(limit)
+        # What came while the caller's ticket was verified has been counted already.
+        call.request_counter.bound(limit)
         if request is not None and response is not None:
             call.request_filter = MessageStream(request, limit)
             call.response_filter = MessageStream(response, limit)

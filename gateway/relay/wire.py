@@ -21,11 +21,12 @@ class MessageCounter:
     A message whose prefix announces more than `limit` bytes is E_MESSAGE_SIZE, before its body has come.
     """
 
-    __slots__ = ("_prefix", "_remaining", "count", "limit")
+    __slots__ = ("_prefix", "_remaining", "count", "largest", "limit")
 
     def __init__(self, limit: int = (1 << 32) - 1) -> None:
         self.count = 0
         self.limit = limit
+        self.largest = 0
         self._remaining = 0
         self._prefix = b""
 
@@ -39,6 +40,8 @@ class MessageCounter:
             and size <= self.limit
         ):
             self.count += 1
+            if size - PREFIX_BYTES > self.largest:
+                self.largest = size - PREFIX_BYTES
             return
         position = 0
         while position < size:
@@ -54,9 +57,15 @@ class MessageCounter:
                 self.count += 1
                 self._remaining = int.from_bytes(self._prefix[1:5], "big")
                 self._prefix = b""
+                self.largest = max(self.largest, self._remaining)
                 if self._remaining > self.limit:
-                    detail = f"message: {self._remaining} bytes announced, {self.limit} are allowed"
-                    raise ZoneGateError(Reason.E_MESSAGE_SIZE, detail)
+                    self.bound(self.limit)
+
+    def bound(self, limit: int) -> None:
+        """Set the limit; E_MESSAGE_SIZE when a message that began before was announced to be larger."""
+        self.limit = limit
+        if self.largest > limit:
+            raise ZoneGateError(Reason.E_MESSAGE_SIZE, f"message: {self.largest} bytes announced, {limit} are allowed")
 
 
 def refusal_sentence(reason: Reason, detail: str) -> str:

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from support.crossing import CROSSING, GOOD, Crossing, request
+from support.crossing import CROSSING, GOOD, TICKET, Crossing, request, verified
 from support.wire import block
 from zonegate.errors import ZoneGateError
 from zonegate.gateway import metadata as names
@@ -87,3 +87,40 @@ def test_what_passes_leaves_room_for_what_each_hop_adds() -> None:
     added = 512
     assert names.REQUEST_LIMIT_BYTES + names.VARYING_LIMIT_BYTES + ticket + added <= 32 * 1024
     assert names.RESPONSE_LIMIT_BYTES + added <= 32 * 1024
+
+
+def test_a_message_that_was_announced_before_the_ticket_was_verified_is_bounded_too(shared: Crossing) -> None:
+    limit = max(resource.max_message_bytes for resource in shared.policy.resources.values())
+    shared.tickets.pending = []
+    stream_id = shared.wire.caller.open_stream(request(*GOOD), end_stream=False)
+    assert stream_id is not None
+    shared.wire.caller.send_data(stream_id, b"\0" + (limit + 1).to_bytes(4, "big") + b"x", end_stream=False)
+    shared.wire.settle()
+    shared.tickets.settle(verified(TICKET))
+    shared.wire.settle()
+    assert shared.got()[1] == Reason.E_MESSAGE_SIZE.value
+    assert not shared.asked
+    (decision,) = shared.decisions
+    assert decision.verdict.reason is Reason.E_MESSAGE_SIZE
+
+
+@pytest.mark.req("AU-01")
+def test_a_call_that_ends_before_it_is_planned_has_a_record(shared: Crossing) -> None:
+    shared.tickets.pending = []
+    shared.call(*GOOD, ("grpc-timeout", "1S"))
+    shared.wire.tick(1.2)
+    assert shared.got()[1] == Reason.E_DEADLINE.value
+    (decision,) = shared.decisions
+    assert (decision.verdict.allowed, decision.verdict.reason) == (False, Reason.E_DEADLINE)
+    assert len(decision.crossing) == 28
+    shared.tickets.settle(verified(TICKET))
+    assert len(shared.decisions) == 1
+    assert not shared.asked
+
+
+@pytest.mark.req("AU-01")
+def test_a_call_that_the_relay_refuses_has_a_record(shared: Crossing) -> None:
+    shared.call(*GOOD, ("grpc-timeout", "soon"))
+    assert shared.got()[1] == Reason.E_METADATA.value
+    (decision,) = shared.decisions
+    assert (decision.verdict.allowed, decision.verdict.reason) == (False, Reason.E_METADATA)
