@@ -173,6 +173,15 @@ class Centre:
             self._note(act, target, actor, detail)
             return given
 
+    def restorable(self, ca: str, serial: int) -> Owner:
+        """Return whose key it is if it could be restored now: escrowed (CA-05), not destroyed, the centre open."""
+        with self._lock:
+            row = self.store.find(ca, serial)
+            if row.owner is None or row.state not in (KeyState.IN_USE, KeyState.HISTORY):
+                raise ZoneGateError(Reason.E_KEY_STATE, f"key: is {row.state.value}, nothing is left to restore")
+            self._open()
+            return row.owner
+
     def refuse(self, act: Act, target: str, actor: str, error: ZoneGateError) -> None:
         """Record a refusal that was decided outside the centre: an unsigned request, a replay, missing persons."""
         self._note(act, target, actor, error.detail, Result.REFUSED, error.reason)

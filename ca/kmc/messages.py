@@ -118,7 +118,7 @@ class Answer:
     outcome: Outcome
 
 
-# The error codes on the wire; a reason that is not here travels as OTHER.
+# The error codes on the wire; a reason that is not here travels as OTHER beside its name.
 ERROR_NUMBERS = {
     Reason.E_KMC_REQUEST: 1,
     Reason.E_KMC_REPLAY: 2,
@@ -132,15 +132,14 @@ ERROR_NUMBERS = {
     Reason.E_LEDGER: 10,
 }
 OTHER_ERROR = 99
-_REASON_OF = {number: reason for reason, number in ERROR_NUMBERS.items()}
 
 
 def refusal(error: ZoneGateError) -> Refused:
-    """Return the error package of a refusal; what the CA cannot act on is told without its detail."""
-    number = ERROR_NUMBERS.get(error.reason)
-    if number is None:
+    """Return the error package of a refusal; an internal failure is told without its detail."""
+    if error.reason is Reason.E_INTERNAL:
         return Refused(OTHER_ERROR, Reason.E_KMC, "the centre has failed; its audit says how")
-    return Refused(number, error.reason, error.detail[:_TEXT_MAX_CHARS])
+    shown = "".join(char if char.isprintable() else " " for char in error.detail[:_TEXT_MAX_CHARS])
+    return Refused(ERROR_NUMBERS.get(error.reason, OTHER_ERROR), error.reason, shown or error.reason.value)
 
 
 # --- codec
@@ -237,7 +236,7 @@ def _encode_outcome(outcome: Outcome) -> bytes:
         return der.tlv(_KEY, der.integer(outcome.serial) + outcome.public_key.spki + outcome.envelope)
     if isinstance(outcome, Revoked):
         return der.tlv(_REVOKED, der.integer(outcome.serial))
-    return der.tlv(_REFUSED, der.integer(outcome.number) + _text(outcome.detail))
+    return der.tlv(_REFUSED, der.integer(outcome.number) + _text(outcome.reason.value) + _text(outcome.detail))
 
 
 def decode_answer(source: bytes) -> Answer:
@@ -266,8 +265,10 @@ def _read_answer(body: der.Reader) -> Answer:
     elif tag == _REVOKED:
         outcome = Revoked(_read_serial(inside))
     else:
-        number = inside.integer("errNo")
-        outcome = Refused(number, _REASON_OF.get(number, Reason.E_KMC), _read_text(inside, "errDesc"))
+        number, name = inside.integer("errNo"), _read_text(inside, "reason")
+        # A later version's reason is a failure of the centre to this one.
+        reason = Reason(name) if name in set(Reason) and name != Reason.OK else Reason.E_KMC
+        outcome = Refused(number, reason, _read_text(inside, "errDesc"))
     inside.end("respond")
     return Answer(kmc, ca, at, task, nonce, digest, outcome)
 

@@ -28,7 +28,8 @@ from zonegate.reasons import Reason
 
 # Far above what the two clocks of one net may differ and a slow disk takes.
 TIME_WINDOW = timedelta(minutes=5)
-MESSAGE_MAX_BYTES = 64 * 1024
+# A restore request carries the approvals of several persons with their chains.
+MESSAGE_MAX_BYTES = 512 * 1024
 _REQUEST_CONTEXT = b"zonegate kmc request v1\x00"
 _ANSWER_CONTEXT = b"zonegate kmc answer v1\x00"
 
