@@ -23,9 +23,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("zonegate.cli.importing", "Run the verifier and the importer of the intranet. 单向导入"),
     "key": ("zonegate.cli.key", "Make SM2 key pairs. 密钥"),
     "lab": ("zonegate.cli.lab", "Keep the demo's set-up running to play with. 试验环境"),
+    "ocsp": ("zonegate.cli.ocsp", "Answer for the status of certificates, or ask. 在线证书状态"),
     "policy": ("zonegate.cli.policy", "Build, sign, check and explain policy bundles. 策略"),
     "reasons": ("zonegate.cli.reasons", "Print the registry of reasons. 原因代码"),
     "status": ("zonegate.cli.status", "Show processes, expiry, disk, upstreams, refusals. 运行状态"),
+    "tsa": ("zonegate.cli.tsa", "Stamp time on bytes, or verify a stamp. 时间戳"),
     "why": ("zonegate.cli.why", "Tell why a crossing was refused and whom to call. 穿越为何被拒"),
 }
 
