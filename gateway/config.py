@@ -61,16 +61,15 @@ class TrustSection(StrictModel):
 
 
 class StatusSection(StrictModel):
-    """Where revocation lists come from. RV-02, architecture section 5: polled at least every two seconds."""
+    """Where revocation lists come from, polled at least every two seconds (architecture section 5).
+
+    `stale_allowed`: old lists then refuse nobody, which RV-02 lets zones of grade 1 and 2 do. A gateway refuses to
+    start with it in any other zone; a connector holds no policy and cannot know.
+    """
 
     crls: Annotated[list[str], Field(min_length=1, max_length=16)]
     poll_seconds: Annotated[float, Field(gt=0, le=2)] = 1.0
     memory: ConfigPath | None = None
-
-
-class ConnectorStatusSection(StatusSection):
-    """As above. A connector holds no policy, so it cannot know that its zone's grade tolerates old lists."""
-
     stale_allowed: bool = False
 
 
@@ -190,7 +189,7 @@ class ConnectorConfig(StrictModel):
 
     tls: TlsSection
     trust: TrustSection
-    status: ConnectorStatusSection
+    status: StatusSection
     management: ManagementSection
     gateway: UplinkSection | None = None
     routes: Annotated[dict[str, RouteSection], Field(default_factory=dict)]

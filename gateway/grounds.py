@@ -14,7 +14,7 @@ from zonegate.gateway.process import Trust, load_key_pair
 from zonegate.pki.certificate import Profile
 from zonegate.pki.path import SignatureCache, StatusRule
 from zonegate.policies.bundle_store import check_bundle
-from zonegate.policies.demands import GatewayFacts, demanded_grade, demands, refuse_unmet
+from zonegate.policies.demands import GatewayFacts, demands, refuse_unmet
 from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
@@ -27,14 +27,10 @@ if TYPE_CHECKING:
     from zonegate.policies.demands import Finding
     from zonegate.policies.model import Policy, Zone
 
-# RV-02: from this grade on a stale revocation list refuses.
-FRESH_STATUS_GRADE = 3
 
-
-def load_trust(
-    config: GatewayConfig, base: Path, loop: asyncio.AbstractEventLoop, clock: Clock, rule: StatusRule
-) -> Trust:
+def load_trust(config: GatewayConfig, base: Path, loop: asyncio.AbstractEventLoop, clock: Clock) -> Trust:
     """Return the gateway's trust; its own certificate must be a gateway's."""
+    rule = StatusRule.STALE_ALLOWED if config.status.stale_allowed else StatusRule.REQUIRED
     trust = Trust(loop, tls=config.tls, trust=config.trust, status=config.status, base=base, rule=rule, clock=clock)
     if trust.credential.leaf.profile is not Profile.GATEWAY:
         detail = f"tls.certificate: profile {trust.credential.leaf.profile}, a gateway certificate is needed"
@@ -79,7 +75,7 @@ def own_zone(name: str, policy: Policy, trust: Trust) -> Zone:
 def met_demands(config: GatewayConfig, zone: Zone, trust: Trust) -> tuple[Finding, ...]:
     """Return what the zone's grade demands and how it is met; a demand that is not met refuses, naming the clause.
 
-    What a gateway is does not depend on its configuration: only the age of revocation lists can be relaxed.
+    Most of what a gateway is does not depend on its configuration; the age of revocation lists does (RV-02).
     """
     facts = GatewayFacts(
         national_tls_only=True,
@@ -93,8 +89,3 @@ def met_demands(config: GatewayConfig, zone: Zone, trust: Trust) -> tuple[Findin
     found = demands(zone, facts)
     refuse_unmet(zone, found)
     return found
-
-
-def needs_fresh_status(zone: Zone) -> bool:
-    """Tell whether a stale revocation list refuses here (RV-02): at grade 3 and above, and anywhere in the intranet."""
-    return demanded_grade(zone) >= FRESH_STATUS_GRADE

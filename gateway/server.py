@@ -24,7 +24,6 @@ from zonegate.gateway.grounds import (
     load_signer,
     load_trust,
     met_demands,
-    needs_fresh_status,
     own_zone,
 )
 from zonegate.gateway.inspection import Inspectors
@@ -76,12 +75,10 @@ class Gateway:
         self.loop = loop
         self.clock = clock
         self.process = Process(loop, clock, config.limits)
-        self.trust = load_trust(config, base, loop, clock, StatusRule.REQUIRED)
+        self.trust = load_trust(config, base, loop, clock)
         # A gateway starts with stale lists, and refuses crossings until they are fresh where its grade demands that.
         self.policy = load_policy(config.policy, self.trust, clock, StatusRule.STALE_ALLOWED)
         self.zone = own_zone(config.gateway.zone, self.policy, self.trust)
-        if not needs_fresh_status(self.zone):
-            self.trust = load_trust(config, base, loop, clock, StatusRule.STALE_ALLOWED)
         probe.run(self.trust.holder)
         self.demands = met_demands(config, self.zone, self.trust)
         self.metrics = GatewayMetrics(sorted(self.policy.zones), zone=self.zone.name)
@@ -243,7 +240,7 @@ class Gateway:
             return Health(Reason.E_DRAINING)
         if not self.log.stats.writable:
             return Health(Reason.E_EVIDENCE)
-        if needs_fresh_status(self.zone) and not self.trust.status.fresh(self.clock.now()):
+        if not self.config.status.stale_allowed and not self.trust.status.fresh(self.clock.now()):
             return Health(Reason.E_STATUS_STALE)
         if self.clock.now() >= self.policy.not_after:
             return Health(Reason.E_BUNDLE_EXPIRED)

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import grpc
 import pytest
+from click.testing import CliRunner
 
 from support.lab import CREDIT, DOCUMENTS, HUB, METADATA, POLICE, SERVER_STREAM, UNARY, Lab, refusal, until
 from zonegate.ca import asn1
 from zonegate.ca.revocation import build_tbs_crl
+from zonegate.cli.gateway import command as gateway
+from zonegate.errors import ZoneGateError
 from zonegate.gateway.evidence.reader import read_records
 from zonegate.gateway.evidence.records import PeerHeadRecord
 from zonegate.gm import sm2
 from zonegate.pki.certificate import Profile
 from zonegate.pki.crl import load_crl
+from zonegate.reasons import Reason
 
 pytestmark = pytest.mark.xdist_group("trust")
 
@@ -277,9 +281,9 @@ def test_a_zone_of_grade_2_goes_on_with_a_stale_list(tmp_path: Path) -> None:
         "clearance: L2 工作秘密", "clearance: L1 内部"
     )
     lab = Lab(tmp_path, documents=documents)
-    for connector in (lab.connector_a, lab.connector_b):
-        text = connector.config.read_text()
-        connector.config.write_text(text.replace("[status]", "[status]\nstale_allowed = true"))
+    for service in lab.services:
+        text = service.config.read_text()
+        service.config.write_text(text.replace("[status]", "[status]\nstale_allowed = true"))
     lab.start()
     try:
         number = publish_short_list(lab, 2)
@@ -292,6 +296,21 @@ def test_a_zone_of_grade_2_goes_on_with_a_stale_list(tmp_path: Path) -> None:
         until(lambda: call(lab) == "OK")
     finally:
         lab.close()
+
+
+@pytest.mark.req("RV-02", "MA-06")
+def test_a_gateway_whose_configuration_falls_short_of_its_grade_does_not_start(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    try:
+        text = lab.gateway_a.config.read_text()
+        lab.gateway_a.config.write_text(text.replace("[status]", "[status]\nstale_allowed = true"))
+        result = CliRunner().invoke(gateway, ["check-config", "-c", str(lab.gateway_a.config)])
+        assert isinstance(result.exception, ZoneGateError)
+        assert result.exception.reason is Reason.E_GRADE_DEMAND
+        assert "zone shared (grade 3)" in result.exception.detail
+        assert "身份鉴别" in result.exception.detail
+    finally:
+        lab.net.close()
 
 
 # -- what is exported and kept ---------------------------------------------------------------------------------------
