@@ -14,11 +14,12 @@ from zonegate.ca import asn1
 from zonegate.ca.audit import Act, AuditEntry, Result
 from zonegate.ca.config import CaSettings
 from zonegate.ca.database import time_text
-from zonegate.ca.issuance import Issuer, IssuingCycle, Order
+from zonegate.ca.issuance import Issuer, IssuingCycle, Order, give_back
 from zonegate.ca.keystore import KeyStore
+from zonegate.ca.kmc.client import KeySource
 from zonegate.ca.ledger import CrlDraft, Ledger, TooSoonError, serial_text
 from zonegate.ca.names import SubjectName
-from zonegate.ca.profile import RULES, Validity, choose_validity
+from zonegate.ca.profile import ENCRYPTION_OF, RULES, Validity, choose_validity
 from zonegate.ca.publication import Publication
 from zonegate.ca.request import check_request, parse_request
 from zonegate.ca.revocation import RevokedCertificate, build_tbs_crl
@@ -28,6 +29,7 @@ from zonegate.errors import ZoneGateError
 from zonegate.gm import sm2, sm3
 from zonegate.pki.certificate import Certificate, load_certificate
 from zonegate.pki.crl import Crl, RevocationReason, load_crl
+from zonegate.pki.csr_response import CsrResponse
 from zonegate.pki.oids import Profile
 from zonegate.reasons import Reason
 
@@ -96,6 +98,42 @@ class Authority:
                 return self._entry(Act.ISSUE, serial_text(made.serial), actor, detail, now)
 
             return self._cycle.run(order, issuer, audit, now=now)
+
+    def issue_dual(
+        self, request: bytes, profile: Profile, source: KeySource, *, actor: str, term: Term = ANY_TERM
+    ) -> CsrResponse:
+        """Return signing certificate, encryption certificate and enveloped key for one request (CE-05, CA-04)."""
+        now = self._clock.now()
+        target = f"dual {profile.value} request sm3:{sm3.digest(request).hex()}"
+        with self._audited(Act.ISSUE, target, actor):
+            parsed = parse_request(request)
+            rules = RULES[profile]
+            check_request(parsed, rules, net=self.settings.net)
+            if profile not in ENCRYPTION_OF:
+                allowed = ", ".join(item.value for item in ENCRYPTION_OF)
+                raise ZoneGateError(Reason.E_PROFILE, f"profile: {profile.value} has no encryption key, {allowed} have")
+            issuer = self._issuer(Profile.SUB_CA)
+            validity = self._validity(profile, term, issuer.certificate, now)
+            order = Order(rules, parsed.subject, parsed.identity, parsed.public_key, validity)
+
+            def audit(made: Certificate) -> AuditEntry:
+                detail = f"{target}: {made.profile} {made.identity} {made.subject}"
+                return self._entry(Act.ISSUE, serial_text(made.serial), actor, detail, now)
+
+            self.settle_keys(source)
+            return self._cycle.run_dual(order, RULES[ENCRYPTION_OF[profile]], issuer, source, audit, now=now)
+
+    def settle_keys(self, source: KeySource) -> int:
+        """Tell the key centre which keys have no living certificate; return how many could not be told yet."""
+        left = 0
+        for serial in self.ledger.leaving_keys(now=self._clock.now()):
+            try:
+                give_back(self.ledger, source, serial, "certificate revoked or never issued")
+            except ZoneGateError as exc:
+                if exc.reason is Reason.E_LEDGER:
+                    raise
+                left += 1
+        return left
 
     def make_root(self, subject: SubjectName, *, actor: str, term: Term = ANY_TERM) -> Certificate:
         """Make the root's key and its self-signed certificate."""

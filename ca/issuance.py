@@ -7,22 +7,27 @@ Whether a request may be granted was decided before (`request`, `profile`).
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from zonegate.ca import asn1
 from zonegate.ca.audit import AuditEntry
 from zonegate.ca.keystore import KeyStore
+from zonegate.ca.kmc.client import KeySource
 from zonegate.ca.ledger import Ledger, Reservation
 from zonegate.ca.lint.rule import Context
 from zonegate.ca.lint.run import lint
 from zonegate.ca.names import SubjectName
 from zonegate.ca.profile import ProfileRules, Validity
 from zonegate.ca.template import IssuerName, Plan, build_tbs
+from zonegate.ca.weakkeys import check_key_strength
 from zonegate.errors import ZoneGateError
 from zonegate.gm import sm2, sm3
 from zonegate.identity import Identity, Net
 from zonegate.pki.certificate import Certificate, load_certificate
+from zonegate.pki.csr_response import CsrResponse
+from zonegate.pki.csr_response import check as check_response
 from zonegate.pki.oids import Profile
 from zonegate.reasons import Reason
 
@@ -62,21 +67,86 @@ class IssuingCycle:
         self, order: Order, issuer: Issuer, audit: Callable[[Certificate], AuditEntry], *, now: datetime
     ) -> Certificate:
         """Return the certificate, signed, and recorded with the audit row that `audit` makes of it."""
+        prepared = self._prepare(order, issuer, new_serial())
+        self._ledger.reserve(prepared.reservation, now=now)
+        certificate = self._sign(prepared, issuer)
+        self._ledger.record(certificate.serial, certificate.der, audit(certificate), now=now)
+        return certificate
+
+    def run_dual(
+        self,
+        order: Order,
+        encryption: ProfileRules,
+        issuer: Issuer,
+        source: KeySource,
+        audit: Callable[[Certificate], AuditEntry],
+        *,
+        now: datetime,
+    ) -> CsrResponse:
+        """Return signing certificate, encryption certificate and envelope; both are recorded or neither is (CE-05).
+
+        The key centre is asked between two records of ours: before, that it will be asked; after, both certificates.
+        A key that it gave and that got no certificate, for whatever reason, is told to it and never used.
+        """
+        if order.identity is None:
+            raise ZoneGateError(Reason.E_PROFILE, f"profile: {order.rules.profile.value} has no holder")
+        self._ledger.check_new_key(key_digest(order.public_key), now=now)
+        signing = self._prepare(order, issuer, new_serial())
         serial = new_serial()
+        self._ledger.ask_key(serial, now=now)
+        try:
+            escrowed = source.apply(serial, encryption.profile, order.identity, order.public_key)
+            check_key_strength(escrowed.public_key)
+            wanted = replace(order, rules=encryption, public_key=escrowed.public_key)
+            encrypting = self._prepare(wanted, issuer, serial)
+            self._ledger.reserve(signing.reservation, encrypting.reservation, now=now)
+            pair = (self._sign(signing, issuer), self._sign(encrypting, issuer))
+            above = () if issuer.certificate is None else (issuer.certificate,)
+            response = CsrResponse((pair[0], *above), escrowed.envelope, (pair[1],))
+            check_response(response)
+            signed = [(made.serial, made.der) for made in pair]
+            self._ledger.record_pair(signed, [audit(made) for made in pair], escrowed=serial, now=now)
+        except ZoneGateError:
+            # Best effort: if the centre cannot be reached now, the row stays `asked` and is settled later.
+            with suppress(ZoneGateError):
+                give_back(self._ledger, source, serial, "no certificate was issued")
+            raise
+        return response
+
+    def _prepare(self, order: Order, issuer: Issuer, serial: int) -> "_Prepared":
         plan = Plan(order.rules, order.subject, order.identity, order.public_key, order.validity, serial)
         tbs = build_tbs(plan, issuer.name, net=self._net)
         self._lint(tbs, issuer)
-        self._ledger.reserve(_reservation(plan, issuer, tbs), now=now)
-        signature = self._keystore.sign(issuer.key, tbs, signer_id=sm2.CERT_ID)
-        certificate = check_output(asn1.encode_signed(tbs, signature), tbs, issuer.name.public_key)
-        self._ledger.record(serial, certificate.der, audit(certificate), now=now)
-        return certificate
+        return _Prepared(tbs, _reservation(plan, issuer, tbs))
+
+    def _sign(self, prepared: "_Prepared", issuer: Issuer) -> Certificate:
+        signature = self._keystore.sign(issuer.key, prepared.tbs, signer_id=sm2.CERT_ID)
+        return check_output(asn1.encode_signed(prepared.tbs, signature), prepared.tbs, issuer.name.public_key)
 
     def _lint(self, tbs: bytes, issuer: Issuer) -> None:
         sample = asn1.encode_signed(tbs, self._lint_key.sign(tbs, signer_id=sm2.CERT_ID))
         findings = lint(sample, Context(issuer.certificate, issuer.name.ocsp_urls))
         if findings:
             raise ZoneGateError(Reason.E_LINT, "; ".join(str(finding) for finding in findings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A linted TBSCertificate and what is reserved for it."""
+
+    tbs: bytes
+    reservation: Reservation
+
+
+def give_back(ledger: Ledger, source: KeySource, serial: int, reason: str) -> None:
+    """Tell the centre that the key of `serial` is not in use, and record that it was told."""
+    try:
+        source.revoke(serial, reason)
+    except ZoneGateError as exc:
+        # It never gave a key, or has archived it already: both are what is wanted.
+        if exc.reason not in (Reason.E_NOT_ESCROWED, Reason.E_KEY_STATE):
+            raise
+    ledger.settle_key(serial)
 
 
 def new_serial() -> int:

@@ -6,14 +6,14 @@ transaction. It holds no private key, and decides nothing about the contents of 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, insert, inspect, select, update
 
 from zonegate.ca import audittable, schema
 from zonegate.ca.audit import AuditEntry, AuditRow
@@ -118,6 +118,7 @@ class Ledger:
         try:
             with ledger._reading() as connection:
                 found = {row.key: row.value for row in connection.execute(select(schema.meta))}
+                has_key_requests = inspect(connection).has_table(schema.key_requests.name)
         except ZoneGateError:
             ledger.close()
             raise
@@ -126,6 +127,10 @@ class Ledger:
             if found.get(key) != value:
                 ledger.close()
                 raise ZoneGateError(Reason.E_LEDGER, f"{key}: is {found.get(key)!r}, this program needs {value!r}")
+        if not has_key_requests:
+            # A ledger from before dual certificates; the table is added, nothing else changes.
+            with ledger._writing() as connection:
+                schema.key_requests.create(connection, checkfirst=True)
         return ledger
 
     def close(self) -> None:
@@ -134,37 +139,60 @@ class Ledger:
 
     # --- certificates
 
-    def reserve(self, reservation: Reservation, *, now: datetime) -> None:
-        """Record a serial before it is signed; E_DUPLICATE_KEY if the key has a certificate or is being issued."""
+    def reserve(self, *reservations: Reservation, now: datetime) -> None:
+        """Record serials before they are signed; E_DUPLICATE_KEY if a key has a certificate or is being issued."""
         with self._writing() as connection:
-            self._refuse_known_key(connection, reservation.key_digest, now)
-            values = {
-                "serial": serial_text(reservation.serial),
-                "issuer": reservation.issuer.value,
-                "profile": reservation.profile.value,
-                "subject": reservation.subject,
-                "identity": reservation.identity,
-                "key_digest": reservation.key_digest,
-                "tbs_digest": reservation.tbs_digest,
-                "not_before": time_text(reservation.not_before),
-                "not_after": time_text(reservation.not_after),
-                "state": "reserved",
-                "reserved_at": time_text(now),
-            }
-            connection.execute(insert(schema.certificates).values(values))
+            for reservation in reservations:
+                _refuse_known_key(connection, reservation.key_digest, now)
+                connection.execute(insert(schema.certificates).values(_reserved(reservation, now)))
+
+    def check_new_key(self, key_digest: str, *, now: datetime) -> None:
+        """Refuse like `reserve` would, before anybody else is asked for anything."""
+        with self._reading() as connection:
+            _refuse_known_key(connection, key_digest, now)
 
     def record(self, serial: int, der: bytes, entry: AuditEntry, *, now: datetime) -> None:
         """Record the certificate that was signed under a reserved serial, with its audit row."""
-        table = schema.certificates
         with self._writing() as connection:
-            change = (
-                update(table)
-                .where(table.c.serial == serial_text(serial), table.c.state == "reserved")
-                .values(state="issued", der=der, issued_at=time_text(now))
-            )
-            if connection.execute(change).rowcount != 1:
-                raise ZoneGateError(Reason.E_LEDGER, f"serial: {serial_text(serial)} is not reserved")
+            _record(connection, serial, der, now)
             audittable.append(connection, entry)
+
+    def record_pair(
+        self, signed: Sequence[tuple[int, bytes]], entries: Sequence[AuditEntry], *, escrowed: int, now: datetime
+    ) -> None:
+        """Record dual certificates together, and that the key asked for `escrowed` has its certificate."""
+        table = schema.key_requests
+        with self._writing() as connection:
+            for serial, der in signed:
+                _record(connection, serial, der, now)
+            change = update(table).where(table.c.serial == serial_text(escrowed), table.c.state == "asked")
+            if connection.execute(change.values(state="certified")).rowcount != 1:
+                raise ZoneGateError(Reason.E_LEDGER, f"serial: no key is asked for {serial_text(escrowed)} any more")
+            for entry in entries:
+                audittable.append(connection, entry)
+
+    # --- keys asked of the key centre
+
+    def ask_key(self, serial: int, *, now: datetime) -> None:
+        """Record that a key will be asked for the encryption certificate `serial`, before it is."""
+        with self._writing() as connection:
+            values = {"serial": serial_text(serial), "asked_at": time_text(now), "state": "asked"}
+            connection.execute(insert(schema.key_requests).values(values))
+
+    def leaving_keys(self, *, now: datetime) -> tuple[int, ...]:
+        """Return whose keys the centre is to archive: never certified, or their certificate was revoked."""
+        table = schema.key_requests
+        left = (table.c.state == "asked") & (table.c.asked_at <= time_text(now - RESERVATION_HOLD))
+        query = select(table.c.serial).where(left | (table.c.state == "leaving")).order_by(table.c.asked_at)
+        with self._reading() as connection:
+            return tuple(int(serial, 16) for serial in connection.execute(query).scalars())
+
+    def settle_key(self, serial: int) -> None:
+        """Record that the centre has archived the key, or never gave one."""
+        table = schema.key_requests
+        with self._writing() as connection:
+            change = update(table).where(table.c.serial == serial_text(serial), table.c.state != "certified")
+            connection.execute(change.values(state="settled"))
 
     def find(self, serial: int) -> LedgerRow:
         """Return the row of `serial`; E_UNKNOWN_SERIAL if there is none."""
@@ -191,6 +219,10 @@ class Ledger:
                 connection.execute(update(table).where(table.c.serial == row.serial).values(values))
             else:
                 raise ZoneGateError(Reason.E_CERT_REVOKED, f"serial: {row.serial} is revoked already ({row.reason})")
+            if revoked.reason is not RevocationReason.CERTIFICATE_HOLD:
+                asked = schema.key_requests
+                certified = (asked.c.serial == row.serial) & (asked.c.state == "certified")
+                connection.execute(update(asked).where(certified).values(state="leaving"))
             audittable.append(connection, entry)
 
     def release(self, serial: int, entry: AuditEntry) -> None:
@@ -264,15 +296,6 @@ class Ledger:
                 _ledger_row(row) for row in connection.execute(query.order_by(table.c.reserved_at, table.c.serial))
             )
 
-    def _refuse_known_key(self, connection: Connection, key_digest: str, now: datetime) -> None:
-        table = schema.certificates
-        query = select(table.c.serial, table.c.state, table.c.reserved_at).where(table.c.key_digest == key_digest)
-        for row in connection.execute(query):
-            if row.state == "issued":
-                _duplicate(f"certificate {row.serial} was issued for this key; each certificate has a key of its own")
-            if now < time_of(row.reserved_at) + RESERVATION_HOLD:
-                _duplicate(f"serial {row.serial} was reserved for this key at {row.reserved_at} and may be issued yet")
-
     def _issued(self, connection: Connection, serial: int) -> Any:
         table, revoked = schema.certificates, schema.revocations
         joined = table.outerjoin(revoked, table.c.serial == revoked.c.serial)
@@ -291,6 +314,43 @@ class Ledger:
     def _reading(self) -> Iterator[Connection]:
         with translated(), self._engine.connect().execution_options(zonegate_begin="BEGIN") as connection:
             yield connection
+
+
+def _reserved(reservation: Reservation, now: datetime) -> dict[str, str | None]:
+    return {
+        "serial": serial_text(reservation.serial),
+        "issuer": reservation.issuer.value,
+        "profile": reservation.profile.value,
+        "subject": reservation.subject,
+        "identity": reservation.identity,
+        "key_digest": reservation.key_digest,
+        "tbs_digest": reservation.tbs_digest,
+        "not_before": time_text(reservation.not_before),
+        "not_after": time_text(reservation.not_after),
+        "state": "reserved",
+        "reserved_at": time_text(now),
+    }
+
+
+def _record(connection: Connection, serial: int, der: bytes, now: datetime) -> None:
+    table = schema.certificates
+    change = (
+        update(table)
+        .where(table.c.serial == serial_text(serial), table.c.state == "reserved")
+        .values(state="issued", der=der, issued_at=time_text(now))
+    )
+    if connection.execute(change).rowcount != 1:
+        raise ZoneGateError(Reason.E_LEDGER, f"serial: {serial_text(serial)} is not reserved")
+
+
+def _refuse_known_key(connection: Connection, key_digest: str, now: datetime) -> None:
+    table = schema.certificates
+    query = select(table.c.serial, table.c.state, table.c.reserved_at).where(table.c.key_digest == key_digest)
+    for row in connection.execute(query):
+        if row.state == "issued":
+            _duplicate(f"certificate {row.serial} was issued for this key; each certificate has a key of its own")
+        if now < time_of(row.reserved_at) + RESERVATION_HOLD:
+            _duplicate(f"serial {row.serial} was reserved for this key at {row.reserved_at} and may be issued yet")
 
 
 def _listed(connection: Connection, issuer: Profile, previous_update: str | None) -> tuple[RevokedCertificate, ...]:

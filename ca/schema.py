@@ -66,6 +66,15 @@ revocations = Table(
     Column("at", String, nullable=False),
 )
 
+# CA-04: which encryption certificate the key centre was asked a key for, and what became of it. No key stands here.
+key_requests = Table(
+    "key_requests",
+    metadata,
+    Column("serial", String(32), primary_key=True),
+    Column("asked_at", String, nullable=False),
+    Column("state", String, CheckConstraint("state IN ('asked', 'certified', 'leaving', 'settled')"), nullable=False),
+)
+
 crls = Table(
     "crls",
     metadata,
