@@ -125,15 +125,16 @@ class Authority:
 
     def settle_keys(self, source: KeySource) -> int:
         """Tell the key centre which keys have no living certificate; return how many could not be told yet."""
-        left = 0
-        for serial in self.ledger.leaving_keys(now=self._clock.now()):
+        leaving = self.ledger.leaving_keys(now=self._clock.now())
+        for told, serial in enumerate(leaving):
             try:
                 give_back(self.ledger, source, serial, "certificate revoked or never issued")
             except ZoneGateError as exc:
                 if exc.reason is Reason.E_LEDGER:
                     raise
-                left += 1
-        return left
+                # A centre that cannot be told one cannot be told the others; the next act tries again.
+                return len(leaving) - told
+        return 0
 
     def make_root(self, subject: SubjectName, *, actor: str, term: Term = ANY_TERM) -> Certificate:
         """Make the root's key and its self-signed certificate."""

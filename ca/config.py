@@ -45,6 +45,18 @@ class Limits(StrictModel):
     tsa: int = Field(default=1096, ge=1, le=1096)
 
 
+class KmcLink(StrictModel):
+    """The key centre of this CA, and the credential that its requests are signed with; not a CA key."""
+
+    socket: ConfigPath
+    # User ids under which the centre may run; empty: this CA's own user.
+    users: list[Annotated[int, Field(ge=0, le=2**32 - 2)]] = Field(default=[], max_length=8)
+    centre: ConfigPath
+    chain: ConfigPath
+    key: ConfigPath
+    secret: ConfigPath
+
+
 class CaSettings(StrictModel):
     """The contents of `ca.toml`."""
 
@@ -52,6 +64,7 @@ class CaSettings(StrictModel):
     root: IssuerSettings
     sub: IssuerSettings
     limits: Limits = Limits()
+    kmc: KmcLink | None = None
 
     @model_validator(mode="after")
     def _keys_apart(self) -> Self:

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from zonegate.ca import asn1
+from zonegate.ca.addresses import shard_of
 from zonegate.ca.names import SubjectName
 from zonegate.ca.profile import ProfileRules, Validity
 from zonegate.ca.usage import key_usage_of
@@ -40,6 +41,7 @@ class IssuerName:
     public_key: sm2.PublicKey
     crl_urls: tuple[str, ...]
     ocsp_urls: tuple[str, ...]
+    crl_shards: int = 0  # 0: the certificate names the full list
 
 
 def key_identifier(public_key: sm2.PublicKey) -> bytes:
@@ -84,7 +86,7 @@ def _extensions(plan: Plan, issuer: IssuerName, net: Net) -> list[asn1.Extension
         extensions.append(_plain(x509.OCSPNoCheck()))
     # A root's own status is nobody's to publish.
     if rules.issuer is not None:
-        extensions += _status_extensions(issuer, () if rules.no_check else issuer.ocsp_urls)
+        extensions += _status_extensions(issuer, plan.serial, () if rules.no_check else issuer.ocsp_urls)
     return extensions
 
 
@@ -93,10 +95,12 @@ def _policies(rules: ProfileRules, net: Net) -> x509.CertificatePolicies:
     return x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in wanted])
 
 
-def _status_extensions(issuer: IssuerName, ocsp_urls: tuple[str, ...]) -> list[asn1.Extension]:
-    points = [
-        x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None) for url in issuer.crl_urls
-    ]
+def _status_extensions(issuer: IssuerName, serial: int, ocsp_urls: tuple[str, ...]) -> list[asn1.Extension]:
+    urls = issuer.crl_urls
+    if issuer.crl_shards:
+        shard = shard_of(serial, issuer.crl_shards)
+        urls = tuple(shard.url(url) for url in urls)
+    points = [x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None) for url in urls]
     extensions = [_plain(x509.CRLDistributionPoints(points))]
     responders = [
         x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(url))

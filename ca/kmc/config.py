@@ -15,6 +15,7 @@ from zonegate.strictconf import ConfigPath, StrictModel, load_toml
 
 SETTINGS_FILE = "kmc.toml"
 KEYS_FILE = "keys.sqlite"
+ACTS_FILE = "acts.sqlite"
 
 
 class CredentialFiles(StrictModel):
@@ -50,6 +51,9 @@ class KmcSettings(StrictModel):
     admin_socket: ConfigPath
     # User ids that may connect to `socket`; the centre's own user always may.
     users: list[Annotated[int, Field(ge=0, le=2**32 - 2)]] = Field(default=[], max_length=64)
+    # Folders and files that recoveries are judged by; without a roster nothing is recovered.
+    roster: ConfigPath | None = None
+    crls: list[ConfigPath] = Field(default=[], max_length=8)
     history_years: int = Field(default=10, ge=1, le=100)
     standby: StandbySettings = StandbySettings()
 

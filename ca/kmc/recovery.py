@@ -6,7 +6,6 @@ signing certificate of the key's holder; judicial recovery (operator, two securi
 authority's certificate, never the holder's. Rules, roles and signatures are judged by `zonegate.approval`.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,7 +35,7 @@ class Tribunal:
 
     anchors: TrustAnchors
     intermediates: tuple[Certificate, ...]
-    crls: Callable[[], Sequence[Crl]]
+    crls: tuple[Crl, ...]
     roles: RoleView
     nonces: NonceBook
 
@@ -60,7 +59,7 @@ def check_recipient(asked: Restore, holder: str, tribunal: Tribunal, *, now: dat
         tribunal.intermediates,
         tribunal.anchors,
         now=now,
-        crls=tribunal.crls(),
+        crls=tribunal.crls,
         status=StatusRule.REQUIRED,
     )
     allowed = _USERS if asked.purpose is Purpose.USER else _AUTHORITIES
@@ -93,7 +92,7 @@ def approve(asked: Restore, ca: str, holder: str, tribunal: Tribunal, *, now: da
         RULES.get(act.kind),
         now=now,
         anchors=tribunal.anchors,
-        crls=tribunal.crls(),
+        crls=tribunal.crls,
         roles=tribunal.roles,
         nonces=tribunal.nonces,
     )

@@ -4,7 +4,7 @@ Bytes in, bytes out, over whatever transport. A message that cannot be read gets
 transport hangs up. Every other refusal is a signed error package.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from zonegate.ca.audit import Act
@@ -44,7 +44,7 @@ class Service:
     centre: Centre
     credential: Credential
     callers: Mapping[str, Certificate]
-    tribunal: Tribunal | None
+    tribunal: Callable[[], Tribunal] | None
     clock: Clock
 
     def answer(self, message: bytes) -> bytes:
@@ -88,7 +88,7 @@ class Service:
     def _tribunal(self) -> Tribunal:
         if self.tribunal is None:
             raise ZoneGateError(Reason.E_RECOVERY, "roster: none is configured here, so nobody can approve")
-        return self.tribunal
+        return self.tribunal()
 
     def _act(self, request: Request) -> Key | Revoked:
         asked = request.body
