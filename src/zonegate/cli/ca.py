@@ -17,6 +17,7 @@ import click
 from zonegate.ca.audit import first_broken
 from zonegate.ca.authority import Authority, Term
 from zonegate.ca.ceremony import ROOT_CRL_HOURS, SUB_CRL_HOURS, CeremonyPlan, create_ca, open_ca
+from zonegate.ca.kmc.link import open_link
 from zonegate.ca.ledger import LedgerRow, serial_text
 from zonegate.ca.lint.rule import Context
 from zonegate.ca.lint.run import RULES, lint
@@ -28,6 +29,8 @@ from zonegate.gm import pem, selftest
 from zonegate.identity import Net
 from zonegate.pki.certificate import Certificate, Profile, load_certificate
 from zonegate.pki.crl import RevocationReason
+from zonegate.pki.csr_response import PEM_LABEL as RESPONSE_LABEL
+from zonegate.pki.csr_response import build as build_response
 from zonegate.reasons import Reason
 
 FILE_LIMIT_BYTES = 1 << 20
@@ -79,7 +82,7 @@ def init(
     """
     selftest.run()
     plan = CeremonyPlan(Net(net), organization, crl_url, ocsp_url, unit, crl_hours)
-    create_ca(directory, plan, clock=SystemClock(), actor=_actor())
+    create_ca(directory, plan, clock=SystemClock(), actor=actor_name())
     with _opened(directory) as authority:
         for profile in (Profile.ROOT, Profile.SUB_CA):
             certificate = authority.certificate(profile)
@@ -96,8 +99,17 @@ def init(
 @click.option("--csr", type=click.Path(path_type=Path), required=True, help="PKCS#10 request, PEM or DER.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New file for certificate and sub-CA.")
 @click.option("--days", type=click.IntRange(1, 1096), help="Validity; as long as the profile allows if left out.")
+@click.option("--dual", is_flag=True, help="With an encryption certificate; --out gets the CSR response 双证书.")
 @_json
-def issue(directory: Path, profile: str, csr: Path, out: Path, days: int | None, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+def issue(
+    directory: Path,
+    profile: str,
+    csr: Path,
+    out: Path,
+    days: int | None,
+    dual: bool,  # noqa: FBT001 - click's flag
+    as_json: bool,  # noqa: FBT001 - click's flag
+) -> None:
     """Issue a certificate for a request.
 
     按请求签发证书。
@@ -108,12 +120,20 @@ def issue(directory: Path, profile: str, csr: Path, out: Path, days: int | None,
     clock = SystemClock()
     term = Term() if days is None else Term(not_after=clock.now() + timedelta(days=days))
     with _opened(directory) as authority:
-        certificate = authority.issue(request, Profile(profile), actor=_actor(), term=term)
-        chain = certificate.pem + authority.certificate(Profile.SUB_CA).pem
-    _write_new(out, chain)
+        if dual:
+            source = open_link(authority.settings, authority.certificate(Profile.ROOT), clock)
+            answer = authority.issue_dual(request, Profile(profile), source, actor=actor_name(), term=term)
+            issued = [item for item in (*answer.signing, *answer.encryption) if not item.is_ca]
+            content = pem.encode(RESPONSE_LABEL, build_response(answer))
+        else:
+            issued = [authority.issue(request, Profile(profile), actor=actor_name(), term=term)]
+            content = issued[0].pem + authority.certificate(Profile.SUB_CA).pem
+    _write_new(out, content)
     if as_json:
-        _print_json(_certificate_facts(certificate))
-    else:
+        facts = [_certificate_facts(certificate) for certificate in issued]
+        _print_json(facts if dual else facts[0])
+        return
+    for certificate in issued:
         click.echo(f"issued 已签发 {serial_text(certificate.serial)}")
         click.echo(f"  {certificate.identity} {certificate.subject}")
         click.echo(f"  until 至 {_instant(certificate)}, in {out}")
@@ -182,8 +202,10 @@ def revoke(directory: Path, serial: int, reason: str) -> None:
     selftest.run()
     with _opened(directory) as authority:
         issuer = authority.ledger.find(serial).reservation.issuer
-        authority.revoke(serial, RevocationReason(reason), actor=_actor())
+        authority.revoke(serial, RevocationReason(reason), actor=actor_name())
         _publish(authority, issuer)
+        if authority.settings.kmc is not None and RevocationReason(reason) is not RevocationReason.CERTIFICATE_HOLD:
+            _tell_centre(authority)
 
 
 @command.command()
@@ -197,21 +219,28 @@ def release(directory: Path, serial: int) -> None:
     selftest.run()
     with _opened(directory) as authority:
         issuer = authority.ledger.find(serial).reservation.issuer
-        authority.release(serial, actor=_actor())
+        authority.release(serial, actor=actor_name())
         _publish(authority, issuer)
 
 
 @command.command()
 @_directory
 @click.option("--root", is_flag=True, help="The root's list; its offline folder must be there.")
-def crl(directory: Path, root: bool) -> None:  # noqa: FBT001 - click's flag
+@click.option("--delta", is_flag=True, help="Only what has changed since the full list 增量列表.")
+def crl(directory: Path, root: bool, delta: bool) -> None:  # noqa: FBT001 - click's flags
     """Publish the next revocation list.
 
     发布撤销列表。
     """
     selftest.run()
+    issuer = Profile.ROOT if root else Profile.SUB_CA
     with _opened(directory) as authority:
-        _publish(authority, Profile.ROOT if root else Profile.SUB_CA)
+        if not delta:
+            _publish(authority, issuer)
+            return
+        made = authority.publish_delta(issuer, actor=actor_name())
+        lifted = len(made.removed)
+        click.echo(f"delta 增量 CRL {made.number} (base {made.base}): {len(made.revoked)} revoked, {lifted} removed")
 
 
 @command.command("lint")
@@ -286,13 +315,22 @@ def _opened(directory: Path) -> Iterator[Authority]:
 
 
 def _publish(authority: Authority, issuer: Profile) -> None:
-    made = authority.publish_crl(issuer, actor=_actor())
+    made = authority.publish_crl(issuer, actor=actor_name())
     name = authority.publication.crl_path(issuer).name
     until = made.next_update.strftime("%Y-%m-%dT%H:%M:%SZ")
     click.echo(f"public/{name}: number 编号 {made.number}, {len(made.revoked)} entries 条, good until 有效至 {until}")
 
 
-def _actor() -> str:
+def _tell_centre(authority: Authority) -> None:
+    source = open_link(authority.settings, authority.certificate(Profile.ROOT), SystemClock())
+    left = authority.settle_keys(source)
+    if left:
+        text = f"{left} keys could not be archived yet, the key centre does not answer 密钥中心未应答，稍后重试"
+        click.echo(text, err=True)
+
+
+def actor_name() -> str:
+    """Return who runs this command, as the audit writes it."""
     uid = os.getuid()
     try:
         name = pwd.getpwuid(uid).pw_name

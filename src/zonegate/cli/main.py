@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("zonegate.cli.gateway", "Run or check a zone gateway. 区网关"),
     "import": ("zonegate.cli.importing", "Run the verifier and the importer of the intranet. 单向导入"),
     "key": ("zonegate.cli.key", "Make SM2 key pairs. 密钥"),
+    "kmc": ("zonegate.cli.kmc", "Run the key management centre. 密钥管理中心"),
     "lab": ("zonegate.cli.lab", "Keep the demo's set-up running to play with. 试验环境"),
     "ocsp": ("zonegate.cli.ocsp", "Answer for the status of certificates, or ask. 在线证书状态"),
     "policy": ("zonegate.cli.policy", "Build, sign, check and explain policy bundles. 策略"),
