@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from zonegate.gateway.relay.upstream import StreamUser, Upstream, UpstreamPool
     from zonegate.gateway.tls.channel import Peer
     from zonegate.gateway.witness import Witness
+    from zonegate.policies.labels import Label
     from zonegate.policies.model import Policy
     from zonegate.reasons import Reason as ReasonType
 
@@ -64,6 +65,8 @@ class CallContext:
 
     plan: Plan
     recorded: bool = False
+    # What the provider has raised the response to.
+    raised: Label | None = None
 
 
 class CrossingIds:
@@ -310,8 +313,10 @@ class GatewayHandler:
                 # The caller left while the record was written: its outcome is still owed.
                 self.recorder.ended(call)
             return
-        if plan.epoch != self._epoch and not self._still_allowed(call):
-            return
+        if plan.epoch != self._epoch:
+            if not self._still_allowed(call):
+                return
+            plan = call.context.plan
         if plan.route is Route.EXPORT:
             if self._exporting is None:
                 call.refuse(Reason.E_UPSTREAM, "export: this gateway has no carrier configured")
@@ -385,7 +390,8 @@ class GatewayHandler:
             return
         try:
             text = declared.decode("ascii", "replace")
-            flow = decide_response(self.policy, decision, parse_label(text), now=self._clock.now())
+            label = parse_label(text)
+            flow = decide_response(self.policy, decision, label, now=self._clock.now())
         except ZoneGateError as error:
             call.refuse(error.reason, f"zg-label of the response: {error.detail}")
             return
@@ -396,6 +402,9 @@ class GatewayHandler:
             elif flow.reason is not Reason.OK:
                 call.refuse(Reason.E_RESPONSE_RAISED, f"{flow.reason.value}: the response is {flow.level.text}")
             else:
+                call.context.raised = label
+                if plan.epoch != self._epoch and not (call.settled or self._still_allowed(call)):
+                    return
                 allowed = plan.response_names | {names.LABEL}
                 out = b"".join([item.wire for item in block.stable if item.name in allowed])
                 call.release_response(out + self._volatile(call, plan, block))
@@ -505,13 +514,29 @@ class GatewayHandler:
             ingress=not peer.from_gateway,
             now=self._clock.now(),
         )
-        if fresh.reason is not Reason.OK:
-            call.abort(Reason.E_POLICY_CHANGED, f"{fresh.reason.value}: {fresh.detail}")
+        problem = self._problem(call, plan, fresh)
+        if problem:
+            call.abort(Reason.E_POLICY_CHANGED, problem)
             return False
         fresh.epoch = self._epoch
         self._bound_by_status(fresh)
         context.plan = fresh
         return True
+
+    def _problem(self, call: Call, plan: Plan, fresh: Plan) -> str:
+        """Return why a call that was allowed by `plan` may not go on as it is under `fresh`; "" when it may."""
+        if fresh.reason is not Reason.OK:
+            return f"{fresh.reason.value}: {fresh.detail}"
+        if (fresh.route, fresh.target) != (plan.route, plan.target):
+            return f"the call goes to {plan.target}, a new one to {fresh.target}"
+        if call.request_filter is None and self._inspectors.demanded(fresh):
+            return "messages are inspected now"
+        raised = call.context.raised
+        if raised is not None and fresh.decision is not None:
+            flow = decide_response(self.policy, fresh.decision, raised, now=self._clock.now())
+            if flow.reason is not Reason.OK:
+                return f"{flow.reason.value}: the response is {flow.level.text}"
+        return ""
 
     def _bound_by_status(self, plan: Plan) -> None:
         """A decision that rests on revocation lists ends with them (RV-02), where stale lists refuse."""

@@ -118,6 +118,8 @@ class Exporting:
         except ZoneGateError as error:
             call.refuse(error.reason, error.detail)
             return
+        # From here on the object may be on its way, even if the caller leaves or the receipt cannot be recorded.
+        call.executed = Executed.UNKNOWN
         future = self._loop.run_in_executor(self._executor, self._run, request)
         future.add_done_callback(lambda done: self._answer(call, request, done.result()))
 
@@ -129,6 +131,7 @@ class Exporting:
 
     def _answer(self, call: Call, request: ExportRequest, result: Exported | ZoneGateError) -> None:
         if isinstance(result, ZoneGateError):
+            call.executed = Executed.NO
             call.refuse(result.reason, result.detail)
             return
         # The object is on its way whether or not the caller still listens, and the evidence says so.
@@ -149,7 +152,6 @@ class Exporting:
             if error is not None:
                 call.refuse(error.reason, error.detail)
                 return
-            call.executed = Executed.UNKNOWN
             method = call.context.plan.decision.method
             empty = method is not None and method.response_type == _EMPTY_TYPE
             receipt = literal(names.RECEIPT, names.write_binary(result.receipt)).wire

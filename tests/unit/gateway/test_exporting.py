@@ -122,6 +122,7 @@ def test_an_exporter_that_refuses(export: Export) -> None:
     export.exporter.error = ZoneGateError(Reason.E_IMPORT_SPACE, "carrier: no room")
     assert export.send(*GOOD_SUBMIT, data=message(FIGURE))[1] == "E_IMPORT_SPACE"
     assert not export.crossing.log.of(records.ReceiptRecord)
+    assert export.crossing.outcomes[0].executed is records.Executed.NO
 
 
 def test_a_receipt_that_cannot_be_recorded_is_not_given(export: Export) -> None:
@@ -142,6 +143,8 @@ def test_a_caller_that_leaves_takes_nothing_back(export: Export) -> None:
     wire.near.abort(Reason.E_CERT_REVOKED)
     export.work()
     assert len(export.exporter.asked) == len(export.crossing.log.of(records.ReceiptRecord)) == 1
+    (outcome,) = export.crossing.outcomes
+    assert (outcome.reason, outcome.executed) == (Reason.E_CANCELLED, records.Executed.UNKNOWN)
 
 
 def test_a_gateway_without_a_carrier_says_so() -> None:
