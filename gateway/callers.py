@@ -8,6 +8,7 @@ made (architecture section 3).
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from zonegate.clock import Clock
     from zonegate.pki.path import SignatureCache, TrustAnchors
+
+_LOG = logging.getLogger("zonegate")
 
 VERIFIED_LIMIT = 4096
 WAITING_LIMIT = 4096
@@ -71,8 +74,19 @@ class TicketOffice:
             return ZoneGateError(Reason.E_STREAMS, "too many tickets wait to be verified")
         self._waiting[key] = [then]
         future = self._loop.run_in_executor(self._executor, self._check, ticket, ingress)
-        future.add_done_callback(lambda done: self._settle(key, done.result()))
+        future.add_done_callback(lambda done: self._checked(key, done))
         return None
+
+    def _checked(self, key: tuple[bytes, str], done: asyncio.Future[Verdict]) -> None:
+        if done.cancelled():
+            return
+        # A fault of ours refuses this ticket; calls that wait for it are told, and none waits for ever.
+        fault = done.exception()
+        if fault is not None:
+            _LOG.error("ticket could not be verified: %s", type(fault).__name__, exc_info=fault)
+            self._settle(key, ZoneGateError(Reason.E_INTERNAL, "ticket: could not be verified"))
+        else:
+            self._settle(key, done.result())
 
     def _check(self, ticket: bytes, ingress: str) -> Verdict:
         try:

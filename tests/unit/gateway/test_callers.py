@@ -12,6 +12,7 @@ from support.boundary import hand_net
 from support.clock import FakeClock
 from support.crossing import GATEWAY_SHARED, credential
 from support.policy import CREDIT_FRONT
+from zonegate.errors import ZoneGateError
 from zonegate.gateway import callers
 from zonegate.gateway.callers import REFUSED_SECONDS, TicketOffice, Verdict
 from zonegate.gateway.ticket import SKEW, Ticket, issue
@@ -25,6 +26,7 @@ class ManualExecutor(Executor):
 
     def __init__(self) -> None:
         self.submitted = 0
+        self.fault: Exception | None = None
         self._waiting: list[tuple[Future[Any], Any, tuple[Any, ...]]] = []
 
     def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
@@ -37,7 +39,10 @@ class ManualExecutor(Executor):
     def work(self) -> None:
         waiting, self._waiting = self._waiting, []
         for future, function, arguments in waiting:
-            future.set_result(function(*arguments))
+            if self.fault is not None:
+                future.set_exception(self.fault)
+            else:
+                future.set_result(function(*arguments))
 
 
 class Desk:
@@ -136,3 +141,18 @@ def test_what_waits_and_what_is_known_is_bounded(desk: Desk, monkeypatch: pytest
         desk.ask(bytes([number]))
         desk.work()
     assert len(desk.office._verdicts) == 3
+
+
+def test_a_fault_of_the_worker_is_told_and_blocks_no_later_look(desk: Desk) -> None:
+    ticket = issue(credential(CREDIT_FRONT), GATEWAY_SHARED, now=desk.clock.now())
+    desk.executor.fault = RuntimeError("a fault of ours")
+    assert desk.ask(ticket) is None
+    desk.work()
+    (told,) = desk.told
+    assert isinstance(told, ZoneGateError)
+    assert told.reason is Reason.E_INTERNAL
+    desk.executor.fault = None
+    desk.clock.advance(REFUSED_SECONDS + 0.1)
+    assert desk.ask(ticket) is None, "it is looked at again"
+    desk.work()
+    assert isinstance(desk.told[-1], Ticket)
