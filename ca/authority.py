@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from zonegate.ca import asn1
 from zonegate.ca.audit import Act, AuditEntry, Result
 from zonegate.ca.config import CaSettings
 from zonegate.ca.database import time_text
@@ -18,17 +17,18 @@ from zonegate.ca.issuance import Issuer, IssuingCycle, Order, give_back
 from zonegate.ca.keystore import KeyStore
 from zonegate.ca.kmc.client import KeySource
 from zonegate.ca.ledger import CrlDraft, Ledger, TooSoonError, serial_text
+from zonegate.ca.lists import ListMaker, MadeLists, carried_until
 from zonegate.ca.names import SubjectName
 from zonegate.ca.profile import ENCRYPTION_OF, RULES, Validity, choose_validity
 from zonegate.ca.publication import Publication
 from zonegate.ca.request import check_request, parse_request
-from zonegate.ca.revocation import RevokedCertificate, build_tbs_crl
+from zonegate.ca.revocation import RevokedCertificate
 from zonegate.ca.template import IssuerName
 from zonegate.clock import Clock
 from zonegate.errors import ZoneGateError
 from zonegate.gm import sm2, sm3
 from zonegate.pki.certificate import Certificate, load_certificate
-from zonegate.pki.crl import Crl, RevocationReason, load_crl
+from zonegate.pki.crl import Crl, RevocationReason
 from zonegate.pki.csr_response import CsrResponse
 from zonegate.pki.oids import Profile
 from zonegate.reasons import Reason
@@ -68,6 +68,7 @@ class Authority:
         self._clock = clock
         self._pause = pause
         self._cycle = IssuingCycle(settings.net, ledger, keystore)
+        self._lists = ListMaker(keystore, publication)
 
     def close(self) -> None:
         """Give the ledger's file handles back."""
@@ -169,24 +170,31 @@ class Authority:
         """Sign and publish the next revocation list of the root or of the sub-CA."""
         target = f"crl {issuer.value}"
         with self._audited(Act.CRL, target, actor):
-            signer = self.certificate(issuer)
-            draft = self._draft(issuer)
-            tbs = build_tbs_crl(
-                signer.subject_der,
-                signer.public_key,
-                draft.revoked,
-                number=draft.number,
-                this_update=draft.this_update,
-                next_update=draft.next_update,
-            )
-            der = asn1.encode_signed(tbs, self._keystore.sign(issuer, tbs, signer_id=sm2.CERT_ID))
-            # The output is read back by the verifiers' own code before anybody can fetch it.
-            crl = load_crl(der)
-            crl.verify(signer)
-            detail = f"number {crl.number}, {len(crl.revoked)} entries"
-            entry = self._entry(Act.CRL, target, actor, detail, self._clock.now())
-            self.ledger.publish_crl(draft, crl.fingerprint, lambda: self.publication.write_crl(issuer, der), entry)
-            return crl
+            signer, settings = self.certificate(issuer), self.settings.issuer(issuer)
+            draft = self._draft(issuer, settings.crl_lifetime)
+            made = self._lists.full(issuer, signer, settings, draft)
+            return self._published(draft, made, target, actor)
+
+    def publish_delta(self, issuer: Profile, *, actor: str) -> Crl:
+        """Sign and publish what has changed since the full list that is published (RV-02)."""
+        target = f"delta crl {issuer.value}"
+        with self._audited(Act.CRL, target, actor):
+            signer, lifetime = self.certificate(issuer), self.settings.issuer(issuer).delta_lifetime
+            base = self._lists.published(issuer)
+            if lifetime is None or base is None:
+                missing = "delta_minutes: is not set" if lifetime is None else "base: no full list is published yet"
+                raise ZoneGateError(Reason.E_CRL, f"{missing}; a delta list cannot be made")
+            draft = self._draft(issuer, lifetime)
+            return self._published(draft, self._lists.delta(issuer, signer, base, draft), target, actor)
+
+    def _published(self, draft: CrlDraft, made: MadeLists, target: str, actor: str) -> Crl:
+        crl = made.first
+        detail = f"number {crl.number}, {len(crl.revoked)} entries"
+        if crl.base is not None:
+            detail += f", {len(crl.removed)} removed, base {crl.base}"
+        entry = self._entry(Act.CRL, target, actor, detail, self._clock.now())
+        self.ledger.publish_crl(draft, crl.fingerprint, made.write, entry)
+        return crl
 
     # --- inside
 
@@ -212,7 +220,11 @@ class Authority:
             raise ZoneGateError(Reason.E_CERT_REVOKED, f"issuer: the {key.value} certificate is itself revoked")
         settings = self.settings.issuer(key)
         name = IssuerName(
-            certificate.subject_der, certificate.public_key, tuple(settings.crl_urls), tuple(settings.ocsp_urls)
+            certificate.subject_der,
+            certificate.public_key,
+            tuple(settings.crl_urls),
+            tuple(settings.ocsp_urls),
+            settings.crl_shards,
         )
         return Issuer(key, name, certificate)
 
@@ -226,11 +238,14 @@ class Authority:
             issuer=None if issuer is None else Validity(issuer.not_before, issuer.not_after),
         )
 
-    def _draft(self, issuer: Profile) -> CrlDraft:
-        lifetime = self.settings.issuer(issuer).crl_lifetime
+    def _draft(self, issuer: Profile, lifetime: timedelta) -> CrlDraft:
+        # Only where deltas are made can the last list be other than the full one that is published.
+        carried = None
+        if self.settings.issuer(issuer).delta_lifetime is not None:
+            carried = carried_until(self._lists.published(issuer))
         for _ in range(_CRL_ATTEMPTS):
             try:
-                return self.ledger.draft_crl(issuer, now=self._clock.now(), lifetime=lifetime)
+                return self.ledger.draft_crl(issuer, now=self._clock.now(), lifetime=lifetime, carried=carried)
             except TooSoonError as exc:
                 self._pause(exc.wait.total_seconds())
         detail = "thisUpdate: the clock stands still or runs behind the last list; no list can be newer than it"

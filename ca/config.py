@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from zonegate.ca.addresses import check_url
+from zonegate.ca.addresses import LIST_SUFFIX, check_url
 from zonegate.ca.keystore import SealedFiles
 from zonegate.identity import Net
 from zonegate.pki.oids import Profile
@@ -27,11 +27,32 @@ class IssuerSettings(StrictModel):
     crl_urls: list[StatusUrl] = Field(min_length=1, max_length=4)
     ocsp_urls: list[StatusUrl] = Field(default=[], max_length=4)
     crl_hours: int = Field(ge=1, le=24 * 400)
+    # Certificates name one of so many lists by their serial (RV-02); 0: the full one. Numbers used before go below.
+    crl_shards: int = Field(default=0, ge=0, le=1024)
+    former_crl_shards: list[Annotated[int, Field(ge=1, le=1024)]] = Field(default=[], max_length=4)
+    # How long a delta list is good for; without it none is made.
+    delta_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
+
+    @model_validator(mode="after")
+    def _addresses_of_parts(self) -> Self:
+        if (self.crl_shards or self.former_crl_shards or self.delta_minutes) and not all(
+            url.endswith(LIST_SUFFIX) for url in self.crl_urls
+        ):
+            msg = (
+                f"crl_urls must end in {LIST_SUFFIX} where there are shards or delta lists, whose names follow from it"
+            )
+            raise ValueError(msg)
+        return self
 
     @property
     def crl_lifetime(self) -> timedelta:
         """From thisUpdate to nextUpdate."""
         return timedelta(hours=self.crl_hours)
+
+    @property
+    def delta_lifetime(self) -> timedelta | None:
+        """From thisUpdate to nextUpdate of a delta list; None where none is made."""
+        return None if self.delta_minutes is None else timedelta(minutes=self.delta_minutes)
 
 
 class Limits(StrictModel):

@@ -30,13 +30,13 @@ class Publication:
         """Return the file of an issuer's revocation list, DER as RFC 5280 4.2.1.13 wants it served."""
         return self.folder / f"{_STEMS[issuer]}.crl"
 
+    def write_list(self, name: str, der: bytes) -> None:
+        """Publish a list under a name of its own: a shard or a delta."""
+        replace_file(self.folder / name, der)
+
     def write_certificate(self, issuer: Profile, der: bytes) -> None:
         """Publish a CA certificate."""
         replace_file(self.certificate_path(issuer), pem.encode("CERTIFICATE", der))
-
-    def write_crl(self, issuer: Profile, der: bytes) -> None:
-        """Publish a revocation list."""
-        replace_file(self.crl_path(issuer), der)
 
 
 def replace_file(path: Path, content: bytes) -> None:

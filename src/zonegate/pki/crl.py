@@ -1,13 +1,15 @@
-"""Reads a full CRL v2 (RV-01) into a value and checks that its issuer signed it.
+"""Reads a CRL v2 (RV-01, RV-02) into a value and checks that its issuer signed it.
 
-Delta and partitioned lists are refused, and so is an indirect one: each would need a judgement that nobody makes
-yet. Freshness is judged by whoever holds a `now`: `path`, or a poller by `fresh_at`.
+`load_crl` takes full lists only and refuses the rest, so a verifier that knows of nothing else stays safe. `load_any`
+takes delta lists and shards (lists for the certificates that name their address) as well; what they mean together is
+`path`'s judgement. Indirect lists and lists for some reasons only are refused. Freshness is judged by whoever holds a
+`now`: `path`, or a poller by `fresh_at`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -32,6 +34,9 @@ _OID_DELTA = "2.5.29.27"
 _OID_PARTITION = "2.5.29.28"
 _OID_AKI = "2.5.29.35"
 _OID_REASON = "2.5.29.21"
+_OID_FRESHEST = "2.5.29.46"
+_URL_LIMIT_BYTES = 256
+_URLS_MAX = 8
 
 
 class RevocationReason(StrEnum):
@@ -63,6 +68,12 @@ REASON_CODES: Final[Mapping[int, RevocationReason]] = MappingProxyType(
 )
 
 
+class _Lifted(Enum):
+    """removeFromCRL (8): what a delta list takes back."""
+
+    REMOVED = 8
+
+
 class Revocation(NamedTuple):
     """Why and since when a serial is revoked or held."""
 
@@ -84,6 +95,15 @@ class Crl:
     this_update: datetime
     next_update: datetime
     revoked: Mapping[int, Revocation]
+    base: int | None = None  # a delta list: the number of the full list that it changes
+    removed: frozenset[int] = frozenset()  # a delta list: serials that are on the base and no longer revoked
+    shard: tuple[str, ...] = ()  # a shard: it speaks of certificates that name one of these addresses, only
+    freshest_urls: tuple[str, ...] = ()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the list speaks of every certificate of its issuer by itself."""
+        return self.base is None and not self.shard
 
     def issued_by(self, issuer: Certificate) -> bool:
         """Whether name and key identifier are those of `issuer`; the signature is not looked at."""
@@ -121,7 +141,16 @@ class Crl:
 
 
 def load_crl(source: bytes) -> Crl:
-    """Return the list in DER, or in PEM text that holds exactly one; `E_CRL` names the field that is wrong."""
+    """Return the full list in DER, or in PEM text that holds exactly one; `E_CRL` names the field that is wrong."""
+    crl = load_any(source)
+    if not crl.is_full:
+        name = _OID_PARTITION if crl.base is None else _OID_DELTA
+        raise ZoneGateError(Reason.E_CRL, f"CRL: crlExtensions: {name} is not accepted, only full lists are")
+    return crl
+
+
+def load_any(source: bytes) -> Crl:
+    """Return the list, which may be full, a delta or a shard; `E_CRL` names the field that is wrong."""
     if not 0 < len(source) <= CRL_LIMIT_BYTES:
         raise ZoneGateError(Reason.E_CRL, f"CRL: is {len(source)} bytes, 1 to {CRL_LIMIT_BYTES} are allowed")
     try:
@@ -155,25 +184,38 @@ def _read(source: bytes) -> Crl:
     if this_update >= next_update:
         msg = "nextUpdate: is not after thisUpdate"
         raise der.DerError(msg)
-    revoked = _read_entries(body.read(der.SEQUENCE, "revokedCertificates")) if body.peek() == der.SEQUENCE else {}
-    number, aki = _read_extensions(body)
+    revoked: dict[int, Revocation] = {}
+    removed: frozenset[int] = frozenset()
+    if body.peek() == der.SEQUENCE:
+        revoked, removed = _read_entries(body.read(der.SEQUENCE, "revokedCertificates"))
+    found = _read_extensions(body)
     body.end("TBSCertList")
+    if removed and found.base is None:
+        msg = "reasonCode: removeFromCRL is not a reason of RFC 5280 for a full list"
+        raise der.DerError(msg)
+    if found.base is not None and found.base >= found.number:
+        msg = f"deltaCRLIndicator: base {found.base} is not before number {found.number}"
+        raise der.DerError(msg)
     return Crl(
         der=source,
         tbs=tbs,
         signature=signature,
         fingerprint=sm3.hexdigest(source),
         issuer_der=issuer,
-        aki=aki,
-        number=number,
+        aki=found.aki,
+        number=found.number,
         this_update=this_update,
         next_update=next_update,
         revoked=MappingProxyType(revoked),
+        base=found.base,
+        removed=removed,
+        shard=found.shard,
+        freshest_urls=found.freshest,
     )
 
 
-def _read_entries(buffer: bytes) -> dict[int, Revocation]:
-    """Return the revoked serials.
+def _read_entries(buffer: bytes) -> tuple[dict[int, Revocation], frozenset[int]]:
+    """Return the revoked serials, and those that a delta list takes back.
 
     Written flat, with a memo on the encodings of dates and reasons: lists of 100,000 entries are polled by gateways.
     An entry is `30 len 02 len serial date [extensions]` and always shorter than 128 bytes.
@@ -182,8 +224,9 @@ def _read_entries(buffer: bytes) -> dict[int, Revocation]:
         msg = "revokedCertificates: is empty, it must then be absent (RFC 5280 5.1.2.6)"
         raise der.DerError(msg)
     revoked: dict[int, Revocation] = {}
+    removed: set[int] = set()
     dates: dict[bytes, datetime] = {}
-    reasons: dict[bytes, RevocationReason] = {b"": RevocationReason.UNSPECIFIED}
+    reasons: dict[bytes, RevocationReason | _Lifted] = {b"": RevocationReason.UNSPECIFIED}
     position, end = 0, len(buffer)
     while position < end:
         start = position + 4
@@ -209,11 +252,14 @@ def _read_entries(buffer: bytes) -> dict[int, Revocation]:
         reason = reasons.get(extension_octets)
         if reason is None:
             reason = reasons[extension_octets] = _read_entry_extensions(extension_octets)
-        if serial in revoked:
+        if serial in revoked or serial in removed:
             msg = f"revokedCertificates: serial {serial:x} stands there twice"
             raise der.DerError(msg)
-        revoked[serial] = Revocation(reason, at)
-    return revoked
+        if reason is _Lifted.REMOVED:
+            removed.add(serial)
+        else:
+            revoked[serial] = Revocation(reason, at)
+    return revoked, frozenset(removed)
 
 
 def _read_date(rest: bytes) -> datetime:
@@ -221,21 +267,24 @@ def _read_date(rest: bytes) -> datetime:
     return decode_time(tag, content, "revocationDate")
 
 
-def _read_entry_extensions(octets: bytes) -> RevocationReason:
+def _read_entry_extensions(octets: bytes) -> RevocationReason | _Lifted:
     reader = der.Reader(octets)
     extensions = reader.sequence("crlEntryExtensions")
     reader.end("crlEntryExtensions")
     if extensions.at_end():
         msg = "crlEntryExtensions: are empty, they must then be absent"
         raise der.DerError(msg)
-    reason = RevocationReason.UNSPECIFIED
+    reason: RevocationReason | _Lifted = RevocationReason.UNSPECIFIED
     seen: set[str] = set()
     while not extensions.at_end():
         name, critical, value = _read_extension(extensions, seen)
         if name == _OID_REASON:
             code = der.Reader(value).read(der.ENUMERATED, "reasonCode")
+            if len(value) == 3 and code == bytes((_Lifted.REMOVED.value,)):
+                reason = _Lifted.REMOVED
+                continue
             if len(code) != 1 or code[0] not in REASON_CODES or len(value) != 3:
-                msg = "reasonCode: is not a reason of RFC 5280 for a full list"
+                msg = "reasonCode: is not a reason of RFC 5280"
                 raise der.DerError(msg)
             reason = REASON_CODES[code[0]]
         elif critical:
@@ -244,8 +293,15 @@ def _read_entry_extensions(octets: bytes) -> RevocationReason:
     return reason
 
 
-def _read_extensions(body: der.Reader) -> tuple[int, bytes | None]:
-    """Return crlNumber and the authority key identifier."""
+class _Extensions(NamedTuple):
+    number: int
+    aki: bytes | None
+    base: int | None
+    shard: tuple[str, ...]
+    freshest: tuple[str, ...]
+
+
+def _read_extensions(body: der.Reader) -> _Extensions:
     if body.peek() != der.context(0):
         msg = "crlExtensions: are missing, crlNumber is needed"
         raise der.DerError(msg)
@@ -254,20 +310,29 @@ def _read_extensions(body: der.Reader) -> tuple[int, bytes | None]:
     holder.end("crlExtensions")
     number: int | None = None
     aki: bytes | None = None
+    base: int | None = None
+    shard: tuple[str, ...] = ()
+    freshest: tuple[str, ...] = ()
     seen: set[str] = set()
     while not extensions.at_end():
         name, critical, value = _read_extension(extensions, seen)
         if name == _OID_CRL_NUMBER:
-            number = _read_number(value)
+            number = _read_number(value, "crlNumber")
         elif name == _OID_AKI:
             aki = _read_aki(value)
-        elif name in (_OID_DELTA, _OID_PARTITION) or critical:
-            msg = f"crlExtensions: {name} is not accepted, only full lists are"
+        elif name == _OID_DELTA and critical:
+            base = _read_number(value, "deltaCRLIndicator")
+        elif name == _OID_PARTITION and critical:
+            shard = _read_partition(value)
+        elif name == _OID_FRESHEST and not critical:
+            freshest = _read_freshest(value)
+        elif critical or name in (_OID_DELTA, _OID_PARTITION):
+            msg = f"crlExtensions: {name} is not accepted: only full lists are, and parts that say so critically"
             raise der.DerError(msg)
     if number is None:
         msg = "crlNumber: is missing"
         raise der.DerError(msg)
-    return number, aki
+    return _Extensions(number, aki, base, shard, freshest)
 
 
 def _read_extension(extensions: der.Reader, seen: set[str]) -> tuple[str, bool, bytes]:
@@ -287,12 +352,54 @@ def _read_extension(extensions: der.Reader, seen: set[str]) -> tuple[str, bool, 
     return name, critical, value
 
 
-def _read_number(value: bytes) -> int:
+def _read_partition(value: bytes) -> tuple[str, ...]:
+    """Return the addresses of an issuingDistributionPoint that holds nothing else: no reasons, no indirect list."""
     reader = der.Reader(value)
-    number = reader.integer("crlNumber")
-    reader.end("crlNumber")
+    body = reader.sequence("issuingDistributionPoint")
+    reader.end("issuingDistributionPoint")
+    urls = _read_point(body)
+    if not body.at_end():
+        msg = "issuingDistributionPoint: only the address of a shard is accepted there"
+        raise der.DerError(msg)
+    return urls
+
+
+def _read_freshest(value: bytes) -> tuple[str, ...]:
+    reader = der.Reader(value)
+    points = reader.sequence("freshestCRL")
+    reader.end("freshestCRL")
+    urls: list[str] = []
+    while not points.at_end():
+        point = points.sequence("DistributionPoint")
+        urls += _read_point(point)
+        point.end("DistributionPoint")
+    return tuple(urls)
+
+
+def _read_point(body: der.Reader) -> tuple[str, ...]:
+    """Return the URIs of `distributionPoint [0] { fullName [0] }`, at least one and nothing else."""
+    point = body.enter(der.context(0), "distributionPoint")
+    names = point.enter(der.context(0), "fullName")
+    point.end("distributionPoint")
+    urls: list[str] = []
+    while not names.at_end():
+        url = names.read(der.context_primitive(6), "URI")
+        if not 0 < len(url) <= _URL_LIMIT_BYTES or len(urls) == _URLS_MAX:
+            msg = f"fullName: more than {_URLS_MAX} addresses, or one of {len(url)} bytes"
+            raise der.DerError(msg)
+        urls.append(url.decode("ascii"))
+    if not urls:
+        msg = "fullName: is empty"
+        raise der.DerError(msg)
+    return tuple(urls)
+
+
+def _read_number(value: bytes, what: str) -> int:
+    reader = der.Reader(value)
+    number = reader.integer(what)
+    reader.end(what)
     if number.bit_length() > 8 * _NUMBER_MAX_OCTETS:
-        msg = f"crlNumber: is longer than {_NUMBER_MAX_OCTETS} octets"
+        msg = f"{what}: is longer than {_NUMBER_MAX_OCTETS} octets"
         raise der.DerError(msg)
     return number
 

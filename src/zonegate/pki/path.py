@@ -214,19 +214,19 @@ class _Judge:
     def _check_status(self, subject: Certificate, issuer: Certificate) -> None:
         if self.status is StatusRule.WHEN_GIVEN and not self.crls:
             return
-        lists = [crl for crl in self.crls if crl.issued_by(issuer)]
-        newest = max(lists, key=lambda crl: (crl.number, crl.this_update), default=None)
+        newest = _newest_list(self.crls, subject, issuer)
         if newest is None:
             if self.status is StatusRule.STALE_ALLOWED:
                 return
             raise ZoneGateError(Reason.E_STATUS_STALE, f"status: there is no revocation list of {issuer.subject}")
-        newest.check_issuer(issuer)
-        try:
-            self.signatures.verify(issuer.public_key, newest)
-        except ZoneGateError as exc:
-            raise ZoneGateError(Reason.E_CRL, f"CRL: {issuer.subject} has not signed it") from exc
-        # A certificate once on the list stays refused even when the list is old.
+        self._check_list(newest, issuer)
         revocation = newest.revoked.get(subject.serial)
+        delta = _newest_delta(self.crls, newest)
+        if delta is not None:
+            self._check_list(delta, issuer)
+            # The delta is the later word on what it names, a hold that was lifted included.
+            revocation = None if subject.serial in delta.removed else delta.revoked.get(subject.serial, revocation)
+        # A certificate once on the list stays refused even when the list is old.
         if revocation is not None:
             raise ZoneGateError(
                 Reason.E_CERT_REVOKED,
@@ -238,6 +238,43 @@ class _Judge:
                 f"status: the list of {issuer.subject} is good from {newest.this_update.isoformat()}"
                 f" to before {newest.next_update.isoformat()}",
             )
+
+    def _check_list(self, crl: Crl, issuer: Certificate) -> None:
+        crl.check_issuer(issuer)
+        try:
+            self.signatures.verify(issuer.public_key, crl)
+        except ZoneGateError as exc:
+            raise ZoneGateError(Reason.E_CRL, f"CRL: {issuer.subject} has not signed it") from exc
+
+
+def _newest_list(crls: Sequence[Crl], subject: Certificate, issuer: Certificate) -> Crl | None:
+    """Return the newest list that speaks of `subject` by itself: a full one, or the shard that it names (RV-02).
+
+    Numbers count within one scope only (RFC 5280 5.2.3), so the newest of each scope is found by number, and the
+    newest of those by time.
+    """
+    newest: dict[tuple[str, ...], Crl] = {}
+    for crl in crls:
+        if crl.base is not None or not crl.issued_by(issuer):
+            continue
+        if crl.shard and not set(crl.shard) & set(subject.crl_urls):
+            continue
+        held = newest.get(crl.shard)
+        if held is None or (crl.number, crl.this_update) > (held.number, held.this_update):
+            newest[crl.shard] = crl
+    return max(newest.values(), key=lambda crl: crl.this_update, default=None)
+
+
+def _newest_delta(crls: Sequence[Crl], full: Crl) -> Crl | None:
+    """Return the newest delta list that may be laid over `full` (RFC 5280 5.2.4); an older or other one is ignored."""
+    usable = [
+        crl
+        for crl in crls
+        if crl.base is not None
+        and (crl.issuer_der, crl.aki, crl.shard) == (full.issuer_der, full.aki, full.shard)
+        and crl.base <= full.number < crl.number
+    ]
+    return max(usable, key=lambda crl: crl.number, default=None)
 
 
 def _check_issuer(issuer: Certificate, sub_cas_below: int) -> None:

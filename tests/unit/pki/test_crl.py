@@ -82,6 +82,14 @@ def entry(*parts: bytes) -> xb.ListTemplate:
 
 TIME = xb.time(AT)
 ECDSA = der.sequence(der.oid("1.2.840.10045.4.3.2"))
+
+
+def shard_extension(url: str, critical: bytes = xb.CRITICAL, more: bytes = b"") -> bytes:
+    """Return an issuingDistributionPoint; `more` are members that are not accepted."""
+    name = der.tlv(der.context(0), der.tlv(der.context_primitive(6), url.encode()))
+    return xb.extension("2.5.29.28", der.sequence(der.tlv(der.context(0), name), more), critical)
+
+
 BAD: dict[str, tuple[xb.ListTemplate, str]] = {
     "v1 by absence": (replace(GOOD, version=b""), "version"),
     "v3": (replace(GOOD, version=der.integer(2)), "version"),
@@ -103,9 +111,22 @@ BAD: dict[str, tuple[xb.ListTemplate, str]] = {
         replace(GOOD, extra=(xb.extension("2.5.29.27", der.integer(6)),)),
         "only full lists",
     ),
-    "partition": (
+    "partition": (replace(GOOD, extra=(shard_extension("http://a.example/s.crl"),)), "only full lists"),
+    "partition without an address": (
         replace(GOOD, extra=(xb.extension("2.5.29.28", der.sequence(), xb.CRITICAL),)),
+        "distributionPoint: is missing",
+    ),
+    "partition that hides as not critical": (
+        replace(GOOD, extra=(shard_extension("http://a.example/s.crl", b""),)),
         "only full lists",
+    ),
+    "partition by kind of certificate": (
+        replace(GOOD, extra=(shard_extension("http://a.example/s.crl", more=b"\x81\x01\xff"),)),
+        "only the address of a shard",
+    ),
+    "base not before the number": (
+        replace(GOOD, extra=(xb.extension("2.5.29.27", der.integer(GOOD.number), xb.CRITICAL),)),
+        "is not before number",
     ),
     "critical and unknown": (replace(GOOD, extra=(xb.extension("1.2.3.4", b"", xb.CRITICAL),)), "1.2.3.4"),
     "critical written FALSE": (replace(GOOD, extra=(xb.extension("1.2.3.4", b"", b"\x01\x01\x00"),)), "critical"),
