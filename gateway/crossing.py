@@ -65,6 +65,8 @@ class CallContext:
 
     plan: Plan
     recorded: bool = False
+    # Whether `GatewayHandler._under_way` holds the id that a peer gateway gave the call.
+    named: bool = False
     # What the provider has raised the response to.
     raised: Label | None = None
 
@@ -82,6 +84,10 @@ class CrossingIds:
         """Return an id that no other call has."""
         self._count += 1
         return f"{self._prefix}{self._count:012x}"
+
+    def gave(self, crossing: str) -> bool:
+        """Tell whether an id is of this process life."""
+        return crossing.startswith(self._prefix)
 
 
 class GatewayHandler:
@@ -117,6 +123,8 @@ class GatewayHandler:
         self._rates = RateTable()
         self._clock = clock
         self._ids = CrossingIds()
+        # The ids of peers' calls under way: a second call of the same id could not be told from the first.
+        self._under_way: set[str] = set()
         # Grows whenever the policy or the status changes: no plan outlives what it was made from.
         self._epoch = 0
 
@@ -270,6 +278,7 @@ class GatewayHandler:
         try:
             if context.from_gateway:
                 call.crossing = names.read_crossing(call.block)
+                self._take_name(call)
             elif not call.crossing:
                 call.crossing = self._ids.next()
             names.check_varying(call.block)
@@ -306,6 +315,12 @@ class GatewayHandler:
                 self._go(call, plan)
 
         self.recorder.decided(call, plan, durable)
+
+    def _take_name(self, call: Call) -> None:
+        if call.crossing in self._under_way or self._ids.gave(call.crossing):
+            raise ZoneGateError(Reason.E_METADATA, f"{names.CROSSING.decode()}: names another call")
+        self._under_way.add(call.crossing)
+        call.context.named = True
 
     def _go(self, call: Call, plan: Plan) -> None:
         if call.settled:
@@ -451,6 +466,8 @@ class GatewayHandler:
         """Record how a call ended, if it was allowed and recorded; or that it was refused before it was planned."""
         context, peer = call.context, call.down.context
         if isinstance(context, CallContext):
+            if context.named:
+                self._under_way.discard(call.crossing)
             if context.recorded:
                 self.recorder.ended(call)
         elif peer is not None and call.collector is None and call.reason not in {Reason.OK, Reason.E_CANCELLED}:

@@ -124,3 +124,17 @@ def test_a_call_that_the_relay_refuses_has_a_record(shared: Crossing) -> None:
     assert shared.got()[1] == Reason.E_METADATA.value
     (decision,) = shared.decisions
     assert (decision.verdict.allowed, decision.verdict.reason) == (False, Reason.E_METADATA)
+
+
+def test_a_peer_gateway_gives_each_call_an_id_of_its_own(police: Crossing) -> None:
+    fields = (*GOOD, ("zg-crossing", CROSSING))
+    police.call(*fields)
+    police.call(*fields)
+    assert police.got()[1] == Reason.E_METADATA.value
+    assert len(police.asked) == 1
+    police.answer(1)
+    police.call(*fields)
+    assert len(police.asked) == 2, "the first call is over"
+    police.call(*GOOD, ("zg-crossing", police.handler._ids.next()))
+    assert police.got()[1] == Reason.E_METADATA.value, "an id of this gateway's own calls"
+    assert police.handler._under_way == {CROSSING}

@@ -177,14 +177,13 @@ def test_a_peer_gateway_cannot_use_this_one_as_a_way_through(police: Crossing) -
 def test_rates_are_taken_where_the_caller_enters() -> None:
     for egress, wanted in ((False, [True, True, False]), (True, [True, True, True])):
         crossing = Crossing(egress=egress, default_rate=Rate(1.0, 2))
-        fields = (*GOOD, ("zg-crossing", CROSSING)) if egress else GOOD
-        for _ in range(3):
-            crossing.call(*fields)
+        for number in range(3):
+            crossing.call(*GOOD, ("zg-crossing", f"{number:028x}"))
         assert [decision.verdict.allowed for decision in crossing.decisions] == wanted
         if not egress:
             assert crossing.got()[1] == Reason.E_RATE
             crossing.clock.advance(1.0)
-            crossing.call(*fields)
+            crossing.call(*GOOD)
             assert crossing.decisions[-1].verdict.allowed
         crossing.close()
 
