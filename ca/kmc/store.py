@@ -259,11 +259,11 @@ class Store:
 
     def consume(self, ca: str, nonce: bytes, *, now: datetime) -> None:
         """Use a request's nonce up; E_KMC_REPLAY if it was. Durable before the request is acted on."""
-        try:
-            with self._engine.begin() as connection:
+        with self._writing() as connection:
+            try:
                 connection.execute(insert(schema.nonces).values(ca=ca, nonce=nonce, at=time_text(now)))
-        except IntegrityError as exc:
-            raise ZoneGateError(Reason.E_KMC_REPLAY, "nonce: this request was used before") from exc
+            except IntegrityError as exc:
+                raise ZoneGateError(Reason.E_KMC_REPLAY, "nonce: this request was used before") from exc
 
     def append_audit(self, entry: AuditEntry) -> None:
         """Record an act that changes nothing else: a refusal, an unsealing."""
