@@ -14,6 +14,7 @@ from zonegate.cli.output import report
 
 # name -> (module that holds a click command of the name `command`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "approval": ("zonegate.cli.approval", "Propose, show, sign and check what needs several people. 审批"),
     "ca": ("zonegate.cli.ca", "Issue, list, revoke and check certificates. 证书签发与撤销"),
     "connector": ("zonegate.cli.connector", "Run the connector of a department system. 接入代理"),
     "csr": ("zonegate.cli.csr", "Make certificate requests. 证书请求"),
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ocsp": ("zonegate.cli.ocsp", "Answer for the status of certificates, or ask. 在线证书状态"),
     "policy": ("zonegate.cli.policy", "Build, sign, check and explain policy bundles. 策略"),
     "reasons": ("zonegate.cli.reasons", "Print the registry of reasons. 原因代码"),
+    "roles": ("zonegate.cli.roles", "Show who may do what; change and check the roster. 角色与名册"),
     "status": ("zonegate.cli.status", "Show processes, expiry, disk, upstreams, refusals. 运行状态"),
     "tsa": ("zonegate.cli.tsa", "Stamp time on bytes, or verify a stamp. 时间戳"),
     "why": ("zonegate.cli.why", "Tell why a crossing was refused and whom to call. 穿越为何被拒"),
