@@ -55,8 +55,8 @@ def accept_response(source: bytes, key: sm2.PrivateKey, root: Certificate, *, no
     """Return the pair in a CSRResponse if it is this key's, leads to `root` and belongs together."""
     response = parse(source)
     pair = open_pair(response, key)
-    if root.net is None:
-        raise ZoneGateError(Reason.E_TRUST_DOMAIN, "root: names no net")
+    if root.net is None or not root.self_issued:
+        raise ZoneGateError(Reason.E_TRUST_DOMAIN, f"root: {root.subject} is not the root of a net")
     cas = [item for item in response.signing if item.is_ca]
     anchors = TrustAnchors(root.net, (root,))
     chains = [verify_path(leaf, cas, anchors, now=now) for leaf in (pair.signing, pair.encryption)]

@@ -92,6 +92,7 @@ class Centre:
     def status(self) -> Status:
         """Return what may be shown to an operator."""
         with self._lock:
+            self._renew_gathering()
             self._gathering.expire(now=self._clock.now())
             record = self.store.split()
             counts = self.store.counts()
@@ -103,6 +104,7 @@ class Centre:
             now = self._clock.now()
             if self._vault is not None:
                 raise ZoneGateError(Reason.E_KEY_STATE, "centre: is open already; shares stay with their holders")
+            self._renew_gathering()
             before = self._gathering.progress
             master = self._gathering.give(text, now=now)
             if master is None:
@@ -254,6 +256,12 @@ class Centre:
             self._forget()
             raise ZoneGateError(Reason.E_KMC_SEALED, "centre: its data key was replaced; the holders are needed anew")
         return self._vault
+
+    def _renew_gathering(self) -> None:
+        record = self.store.split()
+        if record != self._gathering.wanted:
+            self._gathering.forget()
+            self._gathering = Gathering(record)
 
     def _forget(self) -> None:
         if self._vault is not None:

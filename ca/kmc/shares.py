@@ -73,17 +73,17 @@ class Gathering:
     """Collects shares of one split; not safe for several threads at once: the centre holds its lock."""
 
     def __init__(self, wanted: Split) -> None:
-        self._wanted = wanted
+        self.wanted = wanted
         self._shares: dict[int, str] = {}
         self._since: datetime | None = None
 
     @property
     def progress(self) -> Progress:
         """Who has given and who may still."""
-        holders = self._wanted.holders
+        holders = self.wanted.holders
         given = tuple(holders[index] for index in sorted(self._shares))
         outstanding = tuple(name for index, name in enumerate(holders) if index not in self._shares)
-        return Progress(given, outstanding, self._wanted.threshold - len(self._shares))
+        return Progress(given, outstanding, self.wanted.threshold - len(self._shares))
 
     def forget(self) -> None:
         """Drop every share."""
@@ -98,12 +98,12 @@ class Gathering:
     def give(self, text: str, *, now: datetime) -> bytes | None:
         """Take one share; the master key when it was the last one needed. A refused share changes nothing."""
         self.expire(now=now)
-        index, words = _read(text, self._wanted)
+        index, words = _read(text, self.wanted)
         if index in self._shares:
-            raise ZoneGateError(Reason.E_KEY_SHARE, f"share: {self._wanted.holders[index]} has given his already")
+            raise ZoneGateError(Reason.E_KEY_SHARE, f"share: {self.wanted.holders[index]} has given his already")
         self._shares[index] = words
         self._since = self._since or now
-        if len(self._shares) < self._wanted.threshold:
+        if len(self._shares) < self.wanted.threshold:
             return None
         texts = list(self._shares.values())
         self.forget()
