@@ -24,7 +24,7 @@ from zonegate.pki.certificate import Profile
 from zonegate.pki.path import StatusRule
 from zonegate.policies.decide import decide_response
 from zonegate.policies.labels import parse_label
-from zonegate.reasons import REGISTRY, Area, Executed, GrpcCode, Reason
+from zonegate.reasons import REGISTRY, Area, Executed, Reason
 
 if TYPE_CHECKING:
     from zonegate.clock import Clock
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 PLANS_PER_CONNECTION = 512
 RESPONSES_PER_PLAN = 64
-_GRPC_OK = b"0"
 
 
 @dataclass(slots=True)
@@ -430,17 +429,13 @@ class GatewayHandler:
     def trailers(self, call: Call, block: HeaderBlock) -> bytes:
         """Return the trailers for the caller and take the call's status from them."""
         plan: Plan = call.context.plan
-        status = block.get(b"grpc-status")
-        if status is None or not status.isdigit() or len(status) > 2:
-            call.refuse(Reason.E_UPSTREAM_RESET, "the next hop ended the call without a grpc-status")
-            return b""
         try:
+            call.status = names.read_status(block)
             names.check_response(block)
         except ZoneGateError as error:
             call.refuse(error.reason, error.detail)
             return b""
-        call.status = min(int(status), int(GrpcCode.UNAUTHENTICATED))
-        if status != _GRPC_OK:
+        if call.status:
             self._take_reason(call, plan, block)
         out = plan.trailers.get(block.stable)
         if out is None:

@@ -19,7 +19,7 @@ from zonegate.gateway.http2.headers import Field, HeaderBlock, literal
 from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200
 from zonegate.gateway.ticket import TicketTable, issue
 from zonegate.pki.certificate import Profile
-from zonegate.reasons import GrpcCode, Reason
+from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,11 +48,11 @@ def _pass_on(call: Call, block: HeaderBlock) -> bytes:
 
 
 def _pass_trailers(call: Call, block: HeaderBlock) -> bytes:
-    status = block.get(b"grpc-status") or b""
-    if not status.isdigit() or len(status) > 2:
-        call.refuse(Reason.E_UPSTREAM_RESET, "the next hop ended the call without a grpc-status")
+    try:
+        call.status = names.read_status(block)
+    except ZoneGateError as error:
+        call.refuse(error.reason, error.detail)
         return b""
-    call.status = min(int(status), int(GrpcCode.UNAUTHENTICATED))
     head = b""
     if not call.response_started and block.get(b":status") is None:
         head = STATUS_200.wire + CONTENT_TYPE.wire

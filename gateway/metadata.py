@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway.http2.headers import Field, HeaderBlock, literal
-from zonegate.reasons import Reason
+from zonegate.reasons import GrpcCode, Reason
 
 RESOURCE = b"zg-resource"
 PURPOSE = b"zg-purpose"
@@ -164,6 +164,21 @@ def check_response(block: HeaderBlock) -> None:
     if size > RESPONSE_LIMIT_BYTES:
         detail = f"the answer's metadata is {size} bytes, at most {RESPONSE_LIMIT_BYTES} are allowed"
         raise ZoneGateError(Reason.E_UPSTREAM_RESET, detail)
+
+
+def read_status(block: HeaderBlock) -> int:
+    """Return the gRPC status that a response ends with; E_UPSTREAM_RESET when there is none, or more than one."""
+    head = block.get(b":status")
+    found = block.values(b"grpc-status")
+    if head is not None and head != b"200":
+        raise ZoneGateError(Reason.E_UPSTREAM_RESET, f"the next hop answered HTTP status {head.decode('ascii')}")
+    if len(found) != 1 or not found[0].isdigit() or len(found[0]) > 2:
+        raise ZoneGateError(
+            Reason.E_UPSTREAM_RESET, "the next hop ended the call without a grpc-status, or with several"
+        )
+    status = int(found[0])
+    # What no client knows it takes for UNKNOWN.
+    return status if status <= GrpcCode.UNAUTHENTICATED else int(GrpcCode.UNKNOWN)
 
 
 def _check_length(name: bytes, value: bytes, limit: int) -> None:

@@ -176,6 +176,9 @@ def _compose(plan: Plan, decision: CallDecision, metadata: RequestMetadata) -> N
     plan.volatile = allowed | {b"grpc-timeout", names.IDEMPOTENCY_KEY}
     plan.response_names = names.GRPC_RESPONSE | allowed
     plan.trailer_names = names.GRPC_TRAILERS | allowed
+    if plan.route is Route.PEER:
+        # A gateway's word, by which callers tell its refusals from what a provider says: a provider's is dropped.
+        plan.trailer_names |= {names.REASON}
     plan.rate_key = (plan.caller.uri, resource.id if resource is not None else "", decision.grant)
     if decision.rate is not None:
         plan.rate = Rate(decision.rate.per_second, decision.rate.burst)

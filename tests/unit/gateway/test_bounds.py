@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import pytest
 
 from support.crossing import CROSSING, GOOD, TICKET, Crossing, request, verified
-from support.wire import block
+from support.wire import RESPONSE, block
 from zonegate.errors import ZoneGateError
 from zonegate.gateway import metadata as names
 from zonegate.gateway.http2.decoder import HpackDecoder
@@ -138,3 +138,37 @@ def test_a_peer_gateway_gives_each_call_an_id_of_its_own(police: Crossing) -> No
     police.call(*GOOD, ("zg-crossing", police.handler._ids.next()))
     assert police.got()[1] == Reason.E_METADATA.value, "an id of this gateway's own calls"
     assert police.handler._under_way == {CROSSING}
+
+
+ENDS = {
+    "two statuses": ((("grpc-status", "7"), ("grpc-status", "0")), 14),
+    "HTTP's word against gRPC's": (
+        ((":status", "404"), ("content-type", "application/grpc"), ("grpc-status", "0")),
+        14,
+    ),
+    "a status that no client knows": ((("grpc-status", "99"),), 2),
+}
+
+
+@pytest.mark.parametrize(("trailers", "recorded"), ENDS.values(), ids=ENDS)
+def test_the_recorded_status_is_the_one_that_the_caller_sees(
+    police: Crossing, trailers: tuple[tuple[str, str], ...], recorded: int
+) -> None:
+    police.call(*GOOD, ("zg-crossing", CROSSING))
+    if trailers[0][0] != ":status":
+        police.wire.provider.send_headers(1, RESPONSE, end_stream=False)
+    police.wire.provider.send_headers(1, block(*trailers), end_stream=True)
+    police.wire.settle()
+    (outcome,) = police.outcomes
+    assert outcome.grpc == recorded
+    assert police.got()[0] in {recorded, 99}
+
+
+def test_a_refusal_by_the_peer_gateway_is_told_apart_from_a_providers_word(shared: Crossing, police: Crossing) -> None:
+    for crossing, passed in ((shared, "E_NEED_APPROVAL"), (police, "")):
+        crossing.call(*GOOD, *((("zg-crossing", CROSSING),) if crossing is police else ()))
+        refusal = (("grpc-status", "7"), ("zg-reason", "E_NEED_APPROVAL"))
+        head = (":status", "200"), ("content-type", "application/grpc")
+        crossing.wire.provider.send_headers(1, block(*head, *refusal), end_stream=True)
+        crossing.wire.settle()
+        assert crossing.got()[:2] == (7, passed)
