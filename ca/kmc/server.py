@@ -135,7 +135,7 @@ def _handler(
             async with limit:
                 await _exchange(listener, reader, writer, user)
         except (OSError, asyncio.IncompleteReadError, TimeoutError, ZoneGateError):
-            # Nobody is owed an answer to what is no message; the centre has written down what it refused.
+            # Nobody is owed an answer to what is no message.
             return
         finally:
             writer.close()
