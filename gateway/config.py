@@ -119,6 +119,7 @@ class LimitsSection(StrictModel):
     handshake_threads: Annotated[int, Field(ge=1, le=64)] = 2
     streams_per_connection: Annotated[int, Field(ge=1, le=10_000)] = 256
     open_calls: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    open_calls_per_caller: Annotated[int, Field(ge=1, le=1_000_000)] = 512
     header_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 32 * 1024
     message_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
     stream_window_bytes: Annotated[int, Field(ge=65_535, le=1 << 30)] = 256 * 1024

@@ -16,7 +16,7 @@ from zonegate.gateway import metadata as names
 from zonegate.gateway.admission import admit_peer
 from zonegate.gateway.edges import ticket_field
 from zonegate.gateway.plan import Caller, HopRole, Plan, Route, make_plan
-from zonegate.gateway.rate import Rate, RateTable
+from zonegate.gateway.rate import OpenCalls, Rate, RateTable
 from zonegate.gateway.relay.call import Call
 from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200
 from zonegate.gateway.ticket import Ticket, TicketTable
@@ -66,6 +66,8 @@ class CallContext:
     recorded: bool = False
     # Whether `GatewayHandler._under_way` holds the id that a peer gateway gave the call.
     named: bool = False
+    # The caller on whose account of open calls it is.
+    account: str = ""
     # What the provider has raised the response to.
     raised: Label | None = None
 
@@ -105,6 +107,7 @@ class GatewayHandler:
         witness: Witness,
         exporting: Exporting | None,
         default_rate: Rate,
+        calls_per_caller: int,
         clock: Clock,
     ) -> None:
         self.uri = uri
@@ -120,6 +123,7 @@ class GatewayHandler:
         self._exporting = exporting
         self._default_rate = default_rate
         self._rates = RateTable()
+        self._open = OpenCalls(calls_per_caller)
         self._clock = clock
         self._ids = CrossingIds()
         # The ids of peers' calls under way: a second call of the same id could not be told from the first.
@@ -300,6 +304,11 @@ class GatewayHandler:
         ):
             self._refuse(call, plan, Reason.E_RATE, "the allowance is used up")
             return
+        if not context.from_gateway:
+            if not self._open.take(plan.caller.uri):
+                self._refuse(call, plan, Reason.E_STREAMS, "the caller has as many calls open as it may")
+                return
+            call.context.account = plan.caller.uri
         try:
             self._inspectors.attach(call, plan)
         except ZoneGateError as error:
@@ -463,6 +472,8 @@ class GatewayHandler:
         if isinstance(context, CallContext):
             if context.named:
                 self._under_way.discard(call.crossing)
+            if context.account:
+                self._open.give_back(context.account)
             if context.recorded:
                 self.recorder.ended(call)
         elif peer is not None and call.collector is None and call.reason not in {Reason.OK, Reason.E_CANCELLED}:

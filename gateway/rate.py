@@ -1,4 +1,7 @@
-"""[d] Rate limits as arithmetic (generic cell rate algorithm): one number of state a key, time passed in."""
+"""[d] Rate limits as arithmetic (generic cell rate algorithm): one number of state a key, time passed in.
+
+And how many calls each caller has open: a call without a deadline may stay for ever, and a hop carries so many at once.
+"""
 
 from dataclasses import dataclass
 
@@ -39,3 +42,27 @@ class RateTable:
         for key in paid:
             del self._due[key]
         return len(self._due) < TABLE_LIMIT
+
+
+class OpenCalls:
+    """How many calls each caller has under way; a caller that has none costs nothing."""
+
+    __slots__ = ("_limit", "_open")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: dict[str, int] = {}
+
+    def take(self, caller: str) -> bool:
+        """Count one more call of `caller`; False when it has as many as it may."""
+        count = self._open.get(caller, 0)
+        if count >= self._limit:
+            return False
+        self._open[caller] = count + 1
+        return True
+
+    def give_back(self, caller: str) -> None:
+        """Count one call less."""
+        count = self._open.pop(caller) - 1
+        if count:
+            self._open[caller] = count

@@ -136,6 +136,7 @@ class Gateway:
             witness=self.witness,
             exporting=exporting,
             default_rate=Rate(per_second, max(1, int(per_second))),
+            calls_per_caller=config.limits.open_calls_per_caller,
             clock=self.clock,
         )
 

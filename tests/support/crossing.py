@@ -177,6 +177,7 @@ class Crossing:
         by: Peer | None = None,
         exporting: Any = None,
         default_rate: Rate = FAST,
+        calls_per_caller: int = 100_000,
     ) -> None:
         self.clock = FakeClock()
         self.policy = policy or sample_policy()
@@ -198,6 +199,7 @@ class Crossing:
             witness=FakeWitness(),  # type: ignore[arg-type]
             exporting=exporting,
             default_rate=default_rate,
+            calls_per_caller=calls_per_caller,
             clock=self.clock,
         )
         who = by or (peer(GATEWAY_SHARED, Profile.GATEWAY) if egress else peer(CREDIT_FRONT))

@@ -172,3 +172,22 @@ def test_a_refusal_by_the_peer_gateway_is_told_apart_from_a_providers_word(share
         crossing.wire.provider.send_headers(1, block(*head, *refusal), end_stream=True)
         crossing.wire.settle()
         assert crossing.got()[:2] == (7, passed)
+
+
+def test_one_caller_cannot_have_every_call_open() -> None:
+    for egress in (False, True):
+        crossing = Crossing(egress=egress, calls_per_caller=3)
+        for number in range(5):
+            crossing.call(*GOOD, ("zg-crossing", f"{number:028x}"), end=False)
+        allowed = [decision.verdict.allowed for decision in crossing.decisions]
+        if egress:
+            assert allowed == [True] * 5, "its own gateway keeps the account"
+        else:
+            assert allowed == [True] * 3 + [False] * 2
+            assert crossing.decisions[-1].verdict.reason is Reason.E_STREAMS
+            crossing.answer(1)
+            crossing.call(*GOOD)
+            assert crossing.decisions[-1].verdict.allowed, "one has ended"
+            crossing.wire.near.abort(Reason.E_CERT_REVOKED)
+            assert not crossing.handler._open._open
+        crossing.close()
