@@ -34,12 +34,14 @@ check: $(VENV)/.tools ## style, types, import directions, generated code, README
 	$(BIN)/lint-imports --no-cache
 	$(PYTHON) tools/proto.py --check
 	$(PYTHON) tools/readme.py --check
+	$(PYTHON) tools/conformance.py --check
 	$(BIN)/zonegate reasons --json >/dev/null
 
 format: $(VENV)/.installed ## put the sources in the house's form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(PYTHON) tools/readme.py
+	$(PYTHON) tools/conformance.py
 
 proto: $(VENV)/.installed ## compile the .proto files into the modules beside them
 	$(PYTHON) tools/proto.py
