@@ -1,4 +1,4 @@
-"""`zonegate ocsp serve` and `tsa serve` as processes, asked over real HTTP by a client that is not ours (RV-03, RV-07)."""
+"""`zonegate ocsp serve` and `tsa serve` as processes, over real HTTP, asked by other clients too (RV-03, RV-07)."""
 
 # ruff: noqa: S310 - every address is a loopback one that the test itself made
 
