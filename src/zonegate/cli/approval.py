@@ -116,7 +116,7 @@ def show(file: Path) -> None:
 @_role
 @click.option(
     "--part",
-    type=click.Choice(list(Part)),
+    type=click.Choice([part.value for part in Part]),
     default=Part.APPROVE.value,
     show_default=True,
     help="In what capacity 身份.",
@@ -169,7 +169,14 @@ def sign(
 @command.command()
 @click.option("--to", required=True, help="spiffe:// identity of the delegate 受托人.")
 @_role
-@click.option("--kind", "kinds", type=click.Choice(list(ActKind)), multiple=True, required=True, help="For these acts.")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice([kind.value for kind in ActKind]),
+    multiple=True,
+    required=True,
+    help="For these acts.",
+)
 @click.option("--days", type=click.IntRange(1, 92), required=True, help="For so long 有效期.")
 @_certificate
 @_key
