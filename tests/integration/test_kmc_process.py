@@ -20,6 +20,7 @@ from zonegate.clock import SystemClock
 from zonegate.errors import ZoneGateError
 from zonegate.gm import keyfile
 from zonegate.identity import Net
+from zonegate.pki import csr_response
 from zonegate.pki.certificate import Profile
 from zonegate.pki.credential import read_chain_file
 from zonegate.reasons import Reason
@@ -145,6 +146,14 @@ def test_a_centre_from_founding_to_restart(site: Site) -> None:
     leaf = read_chain_file(chain)[0]
     assert keyfile.read_key_file(sealed, site.path / "pop.secret").public_key == leaf.public_key
 
+    envelope, opened = site.path / "pop.env", site.path / "pop-opened.key"
+    envelope.write_bytes(csr_response.parse((site.path / "pop.rsp").read_bytes()).envelope or b"")
+    arguments = ("key", "open-envelope", "--envelope", envelope, "--key", site.path / "pop.key")
+    result = run(*arguments, "--secret", site.path / "pop.secret", "--out", opened)
+    assert result.exit_code == 0, result.output
+    assert keyfile.read_key_file(opened, site.path / "pop.secret").public_key == leaf.public_key
+    _recover(site, signing["serial"], encryption["serial"])
+
     site.stop(signal.SIGKILL)
     _refused(site.dual("second"), Reason.E_KMC)
     site.start()
@@ -163,6 +172,26 @@ def test_a_centre_from_founding_to_restart(site: Site) -> None:
         word in audit.output for word in ("key-divide", "key-compose", "key-dispense", "key-archive", "key-seal")
     )
     assert not (site.kmc / "kmc.sock").exists()
+
+
+def _recover(site: Site, signing: str, encryption: str) -> None:
+    """The commands up to the centre's door; behind it stands tests/unit/kmc/test_recovery.py."""
+    renewed = site.net.issue(Profile.SYSTEM, "pop").cert_path
+    payload, view, order = (site.path / name for name in ("payload", "view", "order"))
+    files = ("--purpose", "user", "--recipient", renewed)
+    written = ("--payload", payload, "--view", view)
+    _refused(run("ca", "recover-order", site.net.ca_path, signing, *files, *written), Reason.E_NOT_ESCROWED)
+    made = run("ca", "recover-order", site.net.ca_path, encryption, *files, *written)
+    assert made.exit_code == 0, made.output
+    assert renewed.exists()
+    words = made.output.replace("\n", " ").split()
+    applicant = str(site.net.identity("operator"))
+    proposed = run(*[{"OPERATOR": applicant, "FILE": order}.get(word, word) for word in words[1:]])
+    assert proposed.exit_code == 0, proposed.output
+    asked = ("--order", order, "--approval", order, "--out", site.path / "recovered.env")
+    detail = _refused(run("ca", "recover", site.net.ca_path, encryption, *files, *asked), Reason.E_RECOVERY)
+    assert "roster" in detail
+    _refused(run("ca", "recover", site.net.ca_path, signing, *files, *asked), Reason.E_NOT_ESCROWED)
 
 
 @pytest.mark.req("CA-09")

@@ -23,6 +23,7 @@ from zonegate.ca.lint.rule import Context
 from zonegate.ca.lint.run import RULES, lint
 from zonegate.ca.profile import LEAF_PROFILES
 from zonegate.ca.profile import RULES as PROFILES
+from zonegate.cli import recovery
 from zonegate.clock import SystemClock
 from zonegate.errors import ZoneGateError
 from zonegate.gm import pem, selftest
@@ -300,6 +301,10 @@ def audit(directory: Path, as_json: bool) -> None:  # noqa: FBT001 - click's fla
         click.echo(f"{row.seq:5} {entry.at} {entry.actor} {entry.act} {entry.target} {entry.result} {entry.reason}")
         click.echo(f"      {entry.detail}")
     click.echo(f"chain holds 摘要链完整; head 链头 {rows[-1].digest if rows else '-'}")
+
+
+command.add_command(recovery.order)
+command.add_command(recovery.recover)
 
 
 # --- inside

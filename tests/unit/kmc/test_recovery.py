@@ -17,6 +17,7 @@ from zonegate.approval.rules import Part
 from zonegate.ca.audit import Act, Result
 from zonegate.ca.kmc import recovery
 from zonegate.ca.kmc.client import EscrowedKey
+from zonegate.ca.kmc.founding import FoundingPlan, create_centre, open_service
 from zonegate.ca.kmc.messages import Purpose
 from zonegate.ca.kmc.recovery import Tribunal
 from zonegate.errors import ZoneGateError
@@ -25,6 +26,7 @@ from zonegate.gm.sm2 import PrivateKey
 from zonegate.identity import Net
 from zonegate.pki.certificate import Certificate, Profile
 from zonegate.reasons import Reason
+from zonegate.roles.store import save_roster
 
 Signers = tuple[tuple[str, Part], ...]
 USER: Signers = (("feng", Part.APPLY), ("zhao", Part.APPROVE), ("wu", Part.WITNESS))
@@ -262,6 +264,43 @@ def test_a_centre_without_a_roster_recovers_nothing(case: Case) -> None:
         case.lab.tribunal = tribunal
         case.lab.service = case.lab.serving(case.lab.centre)
     assert refused.value.reason is Reason.E_RECOVERY
+
+
+@pytest.mark.req("CA-08")
+def test_a_centre_opened_from_its_directory_reads_roster_and_lists(case: Case, tmp_path: Path) -> None:
+    net, parties = case.world.net, case.lab.parties
+    plan = FoundingPlan(
+        net=Net.EXTRA,
+        root=net.root_path,
+        chain=parties.centre.cert_path,
+        key=parties.centre.key_path,
+        secret=parties.centre.secret_path,
+        cas=(parties.ca.cert_path,),
+        holders=("甲", "乙"),
+        threshold=2,
+    )
+    shares = create_centre(tmp_path / "kmc", plan, clock=net.clock, actor=ACTOR)
+    save_roster(tmp_path, case.world.standing)
+    settings = tmp_path / "kmc" / "kmc.toml"
+    lists = ", ".join(f'"{path}"' for path in net.crl_paths)
+    text = settings.read_text().replace("crls = []", f'crls = [{lists}]\nroster = "{tmp_path}"')
+    settings.write_text(text.replace("target = 100", "target = 20"))
+    service = open_service(tmp_path / "kmc", clock=net.clock)
+    for share in shares:
+        service.centre.give_share(share.read_text(), actor=ACTOR)
+    client = case.lab.client(exchange=service.answer)
+    key = PrivateKey.generate()
+    made = net.authority.issue_dual(dual_request(net, "pop", key), Profile.SYSTEM, client, actor=ACTOR)
+    assert made.envelope is not None
+    held = Case(case.world, case.lab, made.signing[0], made.encryption[0], b"", case.renewed, case.authority)
+    order = held.order(Purpose.USER, case.renewed.certificate)
+    statements = [encode_approval(case.world.sign(order, name, None, part)) for name, part in USER]
+    given = client.restore(
+        made.encryption[0].serial, Purpose.USER, case.renewed.certificate, encode_proposal(order), statements
+    )
+    recovered = enveloped.unseal(given.envelope, case.renewed.load().key)
+    assert recovered.to_scalar() == enveloped.unseal(made.envelope, key).to_scalar()
+    service.centre.close()
 
 
 @pytest.mark.req("CA-08")
