@@ -6,6 +6,7 @@ Answers for one request alone (nonce, several certificates) and about unknown se
 costs a signature that anybody may ask for. If the ledger cannot be read, the answer is `tryLater`, never an old one.
 """
 
+import heapq
 import logging
 import threading
 from collections import Counter, OrderedDict
@@ -103,6 +104,7 @@ class Responder:
         self._errors = {error: Answer(encode_error(error)) for error in OcspError}
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._of_serial: dict[int, set[bytes]] = {}
+        self._due: list[tuple[datetime, bytes]] = []
         self._bucket = TokenBucket(self._limits.fresh_per_second)
         self._lock = threading.Lock()
         self._polled_at = clock.monotonic()
@@ -160,18 +162,21 @@ class Responder:
 
     def poll(self) -> None:
         """Look for acts of the CA if that is due, and drop the answers that they have overtaken."""
-        if not self._poll_due():
+        with self._lock:
+            if not self._poll_due():
+                return
+            self._polled_at = self._clock.monotonic()
+        # Not under the lock: the event loop takes it for every answer at hand and must not wait for a disk.
+        try:
+            newest, changed = self._view.changed_since(self._seq)
+        except ZoneGateError as exc:
+            if self._blind is None:
+                _LOG.error("the ledger cannot be read, every answer is tryLater: %s", exc.detail)
+            self._blind = exc.detail
             return
         with self._lock:
-            self._polled_at = self._clock.monotonic()
-            try:
-                self._seq, changed = self._view.changed_since(self._seq)
-            except ZoneGateError as exc:
-                if self._blind is None:
-                    _LOG.error("the ledger cannot be read, every answer is tryLater: %s", exc.detail)
-                self._blind = exc.detail
-                return
             self._blind = None
+            self._seq = max(self._seq, newest)
             for serial in changed:
                 for key in self._of_serial.pop(serial, ()):
                     self._kept.pop(key, None)
@@ -193,10 +198,16 @@ class Responder:
         """Sign up to `budget` of the kept answers anew whose time has come; return how many."""
         self.poll()
         now = self._clock.now()
-        with self._lock:
-            due = [kept.cert_id for kept in self._kept.values() if not self._usable(kept, now)][:budget]
         if self._blind is not None:
             return 0
+        due: list[CertId] = []
+        with self._lock:
+            while self._due and self._due[0][0] <= now and len(due) < budget:
+                renew_at, key = heapq.heappop(self._due)
+                kept = self._kept.get(key)
+                # Dropped, or signed anew on demand, since it was put there.
+                if kept is not None and kept.renew_at == renew_at:
+                    due.append(kept.cert_id)
         for cert_id in due:
             self._sign_presigned(Presigned(cert_id))
         return len(due)
@@ -242,6 +253,7 @@ class Responder:
     def _keep(self, kept: _Kept) -> None:
         key = kept.cert_id.encoded
         self._kept[key] = kept
+        heapq.heappush(self._due, (kept.renew_at, key))
         self._kept.move_to_end(key)
         self._of_serial.setdefault(kept.cert_id.serial, set()).add(key)
         while len(self._kept) > self._limits.cache_entries:

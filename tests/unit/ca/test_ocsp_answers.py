@@ -1,7 +1,10 @@
 """OCSP: what the responder answers, what its cache does, what a verifier accepts (RV-03, RFC 6960, GB/T 19713)."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -39,6 +42,7 @@ from zonegate.reasons import Reason
 
 SHA256 = "2.16.840.1.101.3.4.2.1"
 NONCE = bytes(range(32))
+OPENSSL = shutil.which("openssl")
 
 
 @pytest.fixture
@@ -115,6 +119,26 @@ def test_signature_by_two_other_implementations(desk: Desk, subject) -> None:
     other.public_key = point
     z = sm2.z_value(desk.issued.certificate.public_key, sm2.CERT_ID)
     assert other.verify(f"{r:064x}{s:064x}", sm3.digest(z + read.tbs_response_bytes))
+
+
+@pytest.mark.req("RV-03")
+@pytest.mark.skipif(OPENSSL is None, reason="openssl is not there")
+def test_openssl_asks_and_reads_the_answer(desk: Desk, subject, tmp_path: Path) -> None:
+    net = desk.net
+    net.revoke(subject.serial)
+    leaf, issuer, query, answer = (tmp_path / name for name in ("leaf.pem", "sub.pem", "q.der", "a.der"))
+    leaf.write_bytes(subject.pem)
+    issuer.write_bytes(net.sub_ca.pem)
+    for algorithm in ("-sm3", "-sha1"):
+        command = ["openssl", "ocsp", algorithm, "-issuer", str(issuer), "-cert", str(leaf), "-reqout", str(query)]
+        subprocess.run(command, check=True, capture_output=True)
+        answer.write_bytes(desk.responder.answer(query.read_bytes()).body)
+        # Its signature check takes an empty signer id (crypto-facts 2): it reads, others verify.
+        command = ["openssl", "ocsp", "-respin", str(answer), "-text", "-noverify"]
+        text = subprocess.run(command, check=True, capture_output=True).stdout.decode()
+        for words in ("OCSP Response Status: successful", "Cert Status: revoked", "keyCompromise", "SM2-with-SM3"):
+            assert words in text
+        assert "Nonce" in text
 
 
 @pytest.mark.req("RV-03")

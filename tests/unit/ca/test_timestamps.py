@@ -1,7 +1,9 @@
 """Time stamps: requests refused by name, tokens read by others, what a verifier accepts (RV-07, RV-08, RFC 3161)."""
 
 import shutil
+import socket
 import subprocess
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from support.pki import TestNet
 from support.status import LIMIT, make_stamper, second_implementation_accepts, store
 from zonegate.ca.clockguard import ClockGuard
 from zonegate.ca.serialfile import BLOCK, SerialFile
-from zonegate.ca.sntp import read_answer
+from zonegate.ca.sntp import offset_of, read_answer
 from zonegate.ca.tsa import Grant, Rejection, TsaRules, plan_reply
 from zonegate.errors import ZoneGateError
 from zonegate.gm import der, sm2, sm3
@@ -39,6 +41,7 @@ from zonegate.pki.timestamp_message import (
     parse_tst_info,
 )
 from zonegate.reasons import Reason
+from zonegate.strictconf import Address
 
 OPENSSL = shutil.which("openssl")
 POLICY = TSA_POLICY[Net.EXTRA]
@@ -391,6 +394,28 @@ def test_answers_of_a_time_server() -> None:
         with pytest.raises(ZoneGateError) as refused:
             read_answer(bad, asked)
         assert refused.value.reason is Reason.E_TIME_UNAVAILABLE
+
+
+@pytest.mark.req("RV-08")
+def test_a_time_server_is_asked_over_udp() -> None:
+    clock = FakeClock()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+        wire.bind(("127.0.0.1", 0))
+        wire.settimeout(10)
+        host, port = wire.getsockname()
+
+        def serve() -> None:
+            question, peer = wire.recvfrom(256)
+            wire.sendto(_answer(question[40:48]), peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        offset = offset_of(Address(host, port), clock, seconds=10)
+        thread.join()
+    assert offset == timedelta(seconds=clock.timestamp() - 1_893_499_200.5)
+    with pytest.raises(ZoneGateError) as refused:
+        offset_of(Address(host, port), clock, seconds=0.05)
+    assert refused.value.reason is Reason.E_TIME_UNAVAILABLE
 
 
 def test_a_tsa_that_cannot_sign_says_system_failure(extra: TestNet, tsa, tmp_path: Path) -> None:
