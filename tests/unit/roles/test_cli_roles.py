@@ -2,12 +2,14 @@
 
 import json
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from support.officers import FOUNDERS, PEOPLE, World
 from support.pki import ORGAN, IssuedCredential, TestNet, make_net
+from zonegate.approval.act import encode_proposal
 from zonegate.cli.main import main
 from zonegate.clock import SystemClock
 from zonegate.identity import Net
@@ -96,6 +98,7 @@ def _release(office: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["approval", "check", str(proposal), *signed, *checking]) == 1
     assert "E_APPROVAL_TOO_FEW" in capsys.readouterr().err
     signed.append(office.sign(proposal, "zhao", "security-officer", "approve"))
+    capsys.readouterr()
     assert main(["approval", "check", str(proposal), *signed, *checking, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["signers"]) == 3
     spend = ["--spend", str(tmp_path / "book")]
@@ -114,10 +117,6 @@ def _release(office: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_nothing_is_signed_without_a_yes(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from io import StringIO
-
-    from zonegate.approval.act import encode_proposal
-
     path, out = tmp_path / "act.json", tmp_path / "signed.json"
     path.write_bytes(encode_proposal(world.proposal()))
     monkeypatch.setattr("sys.stdin", StringIO("n\n"))
