@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,17 @@ from click.testing import CliRunner, Result
 
 from support.kmc import HOLDERS
 from support.pki import IssuedCredential, TestNet, make_net
+from zonegate.ca.audit import first_broken
+from zonegate.ca.config import load_settings
+from zonegate.ca.kmc.lifecycle import KeyState
+from zonegate.ca.kmc.link import open_link
+from zonegate.ca.kmc.store import Store
 from zonegate.ca.kmc.wire import FRAME_MAX_BYTES, LENGTH, UnixExchange
 from zonegate.cli.main import root as command
 from zonegate.clock import SystemClock
 from zonegate.errors import ZoneGateError
 from zonegate.gm import keyfile
+from zonegate.gm.sm2 import PrivateKey
 from zonegate.identity import Net
 from zonegate.pki import csr_response
 from zonegate.pki.certificate import Profile
@@ -192,6 +199,39 @@ def _recover(site: Site, signing: str, encryption: str) -> None:
     detail = _refused(run("ca", "recover", site.net.ca_path, encryption, *files, *asked), Reason.E_RECOVERY)
     assert "roster" in detail
     _refused(run("ca", "recover", site.net.ca_path, signing, *files, *asked), Reason.E_NOT_ESCROWED)
+
+
+@pytest.mark.req("CA-07", "CA-15")
+def test_kill_9_while_keys_are_given_loses_none_and_gives_none_twice(site: Site) -> None:
+    site.start()
+    site.unseal(1, 2, 3)
+    source = open_link(load_settings(site.net.ca_path), site.net.root, SystemClock())
+    recipient = PrivateKey.generate().public_key
+    given: dict[int, bytes] = {}
+    enough = threading.Event()
+
+    def ask() -> None:
+        for serial in range(1, 1000):
+            try:
+                key = source.apply(serial, Profile.SYSTEM_ENCRYPTION, site.net.identity("pop"), recipient)
+            except ZoneGateError:
+                return
+            given[serial] = key.public_key.point
+            if serial == 25:
+                enough.set()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert enough.wait(timeout=30)
+    site.stop(signal.SIGKILL)
+    asking.join(timeout=30)
+    assert len(set(given.values())) == len(given) >= 25
+    store = Store.open(site.kmc / "keys.sqlite", Net.EXTRA)
+    stored = {row.owner.serial: row.public_key.point for row in store.rows(KeyState.IN_USE) if row.owner is not None}
+    assert given.items() <= stored.items(), "what was answered had been written down"
+    assert len(stored) - len(given) <= 1, "and at most the key under way besides"
+    assert first_broken(store.audit_rows()) is None
+    store.close()
 
 
 @pytest.mark.req("CA-09")
