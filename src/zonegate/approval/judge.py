@@ -19,7 +19,7 @@ from zonegate.errors import ZoneGateError
 from zonegate.identity import Identity
 from zonegate.pki.certificate import Certificate, Profile
 from zonegate.pki.crl import Crl
-from zonegate.pki.path import StatusRule, TrustAnchors, verify_path
+from zonegate.pki.path import SignatureCache, StatusRule, TrustAnchors, verify_path
 from zonegate.reasons import Reason
 from zonegate.roles.role import Role
 from zonegate.roles.view import Binding, RoleView
@@ -72,8 +72,9 @@ class Court:
 
     anchors: TrustAnchors
     roles: RoleView
-    crls: tuple[Crl, ...] = ()
-    status: StatusRule = StatusRule.REQUIRED
+    crls: tuple[Crl, ...]
+    status: StatusRule
+    signatures: SignatureCache
 
 
 def judge(
@@ -104,6 +105,7 @@ def examine(
     crls: Sequence[Crl],
     roles: RoleView,
     status: StatusRule = StatusRule.REQUIRED,
+    signatures: SignatureCache | None = None,
 ) -> Examined:
     """Return who signed if the approvals are what `rule` demands of `act` at `now`; otherwise the first refusal."""
     demanded = _check_rule(rule)
@@ -113,7 +115,7 @@ def examine(
     if len(approvals) > APPROVALS_MAX:
         detail = f"approvals: found {len(approvals)}, at most {APPROVALS_MAX} are read"
         raise ZoneGateError(Reason.E_APPROVAL_TOO_MANY, detail)
-    court = Court(anchors, roles, tuple(crls), status)
+    court = Court(anchors, roles, tuple(crls), status, SignatureCache() if signatures is None else signatures)
     signers: list[Signer] = []
     for number, approval in enumerate(approvals, start=1):
         try:
@@ -201,7 +203,15 @@ class _Bench:
             detail = f"certificate: {leaf.subject} has the profile {leaf.profile or 'none'}, a person must sign"
             raise ZoneGateError(Reason.E_APPROVAL_SERVICE, detail)
         court = self.court
-        verify_path(leaf, chain[1:], court.anchors, now=self.now, crls=court.crls, status=court.status)
+        verify_path(
+            leaf,
+            chain[1:],
+            court.anchors,
+            now=self.now,
+            crls=court.crls,
+            status=court.status,
+            signatures=court.signatures,
+        )
         if signed_at < leaf.not_before:
             raise ZoneGateError(Reason.E_CERT_NOT_YET_VALID, "signedAt: is before the signer's certificate")
         binding = court.roles.binding(leaf.identity, at=self.now)

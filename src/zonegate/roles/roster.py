@@ -5,8 +5,8 @@ the founding, and a count below which a roster is an old one (`store` remembers 
 signature. It is judged by the roles that stood at that instant, and by revocations that had been made by then.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -23,8 +23,8 @@ from zonegate.errors import ZoneGateError
 from zonegate.gm import sm3
 from zonegate.identity import Identity, parse_identity
 from zonegate.pki.certificate import Certificate, Profile
-from zonegate.pki.crl import Crl
-from zonegate.pki.path import StatusRule, TrustAnchors, verify_path
+from zonegate.pki.crl import Crl, Revocation
+from zonegate.pki.path import SignatureCache, StatusRule, TrustAnchors, verify_path
 from zonegate.reasons import Reason
 from zonegate.roles.change import (
     ORGANS_MAX,
@@ -204,18 +204,33 @@ class _Judging:
     crls: tuple[Crl, ...]
     status: StatusRule
     now: datetime | None
+    signatures: SignatureCache = field(default_factory=SignatureCache)
 
     def crls_at(self, at: datetime) -> tuple[Crl, ...]:
         """The lists as they bear on `at`: whoever was revoked later could sign then."""
         if self.now is not None:
             return self.crls
-        return tuple(
-            replace(
-                crl,
-                revoked=MappingProxyType({serial: item for serial, item in crl.revoked.items() if item.at <= at}),
-            )
-            for crl in self.crls
-        )
+        return tuple(replace(crl, revoked=_RevokedBy(crl.revoked, at)) for crl in self.crls)
+
+
+class _RevokedBy(Mapping[int, Revocation]):
+    """What a list says of an instant before it was made; a view, since lists are long and entries many."""
+
+    def __init__(self, revoked: Mapping[int, Revocation], at: datetime) -> None:
+        self._revoked = revoked
+        self._at = at
+
+    def __getitem__(self, serial: int) -> Revocation:
+        found = self._revoked[serial]
+        if found.at > self._at:
+            raise KeyError(serial)
+        return found
+
+    def __iter__(self) -> Iterator[int]:
+        return (serial for serial, item in self._revoked.items() if item.at <= self._at)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _accept(roster: Roster | None, entry: EntryWire, judging: _Judging) -> Roster:
@@ -277,6 +292,7 @@ def _examined(
         crls=judging.crls_at(at),
         roles=roles,
         status=judging.status,
+        signatures=judging.signatures,
     )
 
 
@@ -370,6 +386,7 @@ def _check_leaf(chain: tuple[Certificate, ...], identity: Identity, at: datetime
         now=judging.now or at,
         crls=judging.crls_at(at),
         status=judging.status,
+        signatures=judging.signatures,
     )
 
 
