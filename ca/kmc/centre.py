@@ -129,7 +129,7 @@ class Centre:
     def refill(self) -> int:
         """Fill the standby store up to its target if it is below the threshold; return how many keys were made."""
         with self._lock:
-            left = self.store.counts()[KeyState.STANDBY]
+            left = self.store.standby_left()
             if left >= self._limits.threshold:
                 return 0
             vault, now = self._open(), self._clock.now()
@@ -145,7 +145,7 @@ class Centre:
         with self._lock, self._audited(Act.KEY_DISPENSE, target, ca):
             check_escrow(asked.profile)
             vault = self._open()
-            if not self.store.counts()[KeyState.STANDBY]:
+            if not self.store.standby_left():
                 self.refill()
             detail = f"{asked.profile.value} of {asked.holder}"
             entry = self._entry(Act.KEY_DISPENSE, target, ca, detail)

@@ -103,7 +103,8 @@ root = {quoted(plan.root)}
 cas = [{cas}]
 socket = "kmc.sock"
 admin_socket = "admin.sock"
-# User ids that may connect to `socket` beside the centre's own user.
+# User ids that may connect to `socket` beside the centre's own user; this folder is closed to them, so put the socket
+# where they can reach it, in a folder that only the centre's user may write to.
 users = []
 # Recovery needs the net's roster and fresh lists: roster = "FOLDER", crls = ["root.crl", "sub.crl"].
 crls = []

@@ -255,6 +255,13 @@ class Store:
             found = {row.state: row.n for row in connection.execute(_count_query(table))}
         return {state: found.get(state.value, 0) for state in KeyState}
 
+    def standby_left(self) -> int:
+        """Return how many standby keys there are, without looking at the stores that grow for ever."""
+        table = schema.keys
+        query = select(func.count()).select_from(table).where(table.c.state == KeyState.STANDBY.value)
+        with self._reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     # --- requests and audit
 
     def consume(self, ca: str, nonce: bytes, *, now: datetime) -> None:
