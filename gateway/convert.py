@@ -5,6 +5,9 @@ and `zonegate.evidence.v1.SignedHead` between gateways. What they mean is decide
 one-way export have a module of their own, `boundary.convert`.
 """
 
+from base64 import b64decode
+from binascii import Error as Base64Error
+
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
@@ -38,6 +41,19 @@ def refusal_to_bytes(reason: Reason, message: str, crossing: str) -> bytes:
         packed.Pack(part)
         status.details.append(packed)
     return bytes(status.SerializeToString())
+
+
+def speaks_as_gateway(details: bytes) -> bool:
+    """Tell whether base64 status details carry an `ErrorInfo` of zonegate's domain, or cannot be read at all."""
+    try:
+        status = status_pb2.Status.FromString(b64decode(details + b"=" * (-len(details) % 4)))
+        for part in status.details:
+            info = error_details_pb2.ErrorInfo()
+            if part.Unpack(info) and info.domain == ERROR_DOMAIN:
+                return True
+    except (Base64Error, DecodeError):
+        return True
+    return False
 
 
 def health_service_from_bytes(data: bytes) -> str:

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zonegate.errors import ZoneGateError
 from zonegate.gateway import metadata as names
 from zonegate.gateway.admission import admit_peer
+from zonegate.gateway.context import CallContext, PeerContext
 from zonegate.gateway.edges import ticket_field
-from zonegate.gateway.plan import Caller, HopRole, Plan, Route, make_plan
+from zonegate.gateway.plan import Plan, Route
+from zonegate.gateway.planning import Planner
 from zonegate.gateway.rate import OpenCalls, Rate, RateTable
 from zonegate.gateway.relay.call import Call
-from zonegate.gateway.relay.wire import CONTENT_TYPE, STATUS_200
-from zonegate.gateway.ticket import Ticket, TicketTable
+from zonegate.gateway.returning import Returning
+from zonegate.gateway.ticket import TicketTable
 from zonegate.pki.certificate import Profile
-from zonegate.pki.path import StatusRule
-from zonegate.policies.decide import decide_response
-from zonegate.policies.labels import parse_label
-from zonegate.reasons import REGISTRY, Area, Executed, Reason
+from zonegate.reasons import Reason
 
 if TYPE_CHECKING:
     from zonegate.clock import Clock
@@ -38,38 +36,8 @@ if TYPE_CHECKING:
     from zonegate.gateway.relay.upstream import StreamUser, Upstream, UpstreamPool
     from zonegate.gateway.tls.channel import Peer
     from zonegate.gateway.witness import Witness
-    from zonegate.policies.labels import Label
     from zonegate.policies.model import Policy
     from zonegate.reasons import Reason as ReasonType
-
-PLANS_PER_CONNECTION = 512
-RESPONSES_PER_PLAN = 64
-
-
-@dataclass(slots=True)
-class PeerContext:
-    """What the gateway keeps for one connection."""
-
-    peer: Peer
-    uri: str
-    zone: str
-    from_gateway: bool
-    tickets: TicketTable = field(default_factory=TicketTable)
-    plans: dict[object, Plan] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class CallContext:
-    """What the gateway keeps for one call beside the relay's counts."""
-
-    plan: Plan
-    recorded: bool = False
-    # Whether `GatewayHandler._under_way` holds the id that a peer gateway gave the call.
-    named: bool = False
-    # The caller on whose account of open calls it is.
-    account: str = ""
-    # What the provider has raised the response to.
-    raised: Label | None = None
 
 
 class CrossingIds:
@@ -112,12 +80,19 @@ class GatewayHandler:
     ) -> None:
         self.uri = uri
         self.zone = zone
-        self.policy = policy
         self.recorder = recorder
         self.peers: dict[str, UpstreamPool] = {}
         self.providers: dict[str, UpstreamPool] = {}
-        self._trust = trust
-        self._tickets = tickets
+        self._planner = Planner(
+            uri=uri,
+            zone=zone,
+            policy=policy,
+            trust=trust,
+            tickets=tickets,
+            inspectors=inspectors,
+            clock=clock,
+        )
+        self._returning = Returning(self._planner, recorder, clock, self._still_allowed)
         self._inspectors = inspectors
         self._witness = witness
         self._exporting = exporting
@@ -128,8 +103,6 @@ class GatewayHandler:
         self._ids = CrossingIds()
         # The ids of peers' calls under way: a second call of the same id could not be told from the first.
         self._under_way: set[str] = set()
-        # Grows whenever the policy or the status changes: no plan outlives what it was made from.
-        self._epoch = 0
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -137,7 +110,7 @@ class GatewayHandler:
         """Keep what is known of the peer, or show it the door: the policy must know it for this gateway's zone."""
         peer = down.channel.peer
         try:
-            place = admit_peer(self.policy, peer, own_zone=self.zone)
+            place = admit_peer(self._planner.policy, peer, own_zone=self.zone)
         except ZoneGateError as error:
             self.recorder.peer_refused(error.reason)
             down.abort(error.reason)
@@ -151,7 +124,7 @@ class GatewayHandler:
 
     def check_peer(self, peer: Peer) -> None:
         """Refuse a peer in its handshake already, when the policy does not know it for this gateway; only reads."""
-        admit_peer(self.policy, peer, own_zone=self.zone)
+        admit_peer(self._planner.policy, peer, own_zone=self.zone)
 
     def closed(self, down: Downstream) -> None:
         """Forget the peer."""
@@ -173,107 +146,21 @@ class GatewayHandler:
         if context is None:
             call.refuse(Reason.E_IDENTITY, "the connection was not admitted")
             return
-        plan = context.plans.get(call.block.stable)
-        if plan is None or plan.epoch != self._epoch or self._clock.timestamp() >= plan.begin_until:
+        plan = self._planner.known(context, call.block)
+        if plan is None:
             if context.from_gateway and self._witness.takes(call):
                 return
-            plan = self._fresh_plan(call, context)
+            if not context.from_gateway:
+                call.crossing = self._ids.next()  # now already: the call may end before its ticket is verified
+
+            def resume(plan: Plan) -> None:
+                if not call.settled and call.down.context is not None:
+                    self._run(call, context, plan)
+
+            plan = self._planner.fresh(call.block, context, resume)
             if plan is None:
                 return
         self._run(call, context, plan)
-
-    def _fresh_plan(self, call: Call, context: PeerContext) -> Plan | None:
-        """Return a new plan; None when the call waits for its ticket, or has been refused without a plan."""
-        block = call.block
-        if not context.from_gateway:
-            call.crossing = self._ids.next()  # now already: the call may end before its ticket is verified
-        ticket = self._ticket_bytes(block, context)
-        if isinstance(ticket, ZoneGateError):
-            return self._refusal_plan(context, ticket)
-        ingress = context.uri if context.from_gateway else self.uri
-
-        def resume(verdict: Ticket | ZoneGateError) -> None:
-            if not call.settled and call.down.context is not None:
-                self._run(call, context, self._plan(call, context, ticket, verdict))
-
-        verdict = self._tickets.verdict(ticket, ingress, resume)
-        return None if verdict is None else self._plan(call, context, ticket, verdict)
-
-    def _ticket_bytes(self, block: HeaderBlock, context: PeerContext) -> bytes | ZoneGateError:
-        full, reference = block.get(names.TICKET), block.get(names.TICKET_REF)
-        try:
-            if full is not None:
-                return names.read_binary(names.TICKET, full)
-            if reference is not None:
-                known = context.tickets.lookup(reference)
-                if known is not None:
-                    return known
-        except ZoneGateError as error:
-            return error
-        return ZoneGateError(
-            Reason.E_TICKET, "zg-ticket-bin: is missing, and zg-ticket-ref names no ticket sent before"
-        )
-
-    def _plan(self, call: Call, context: PeerContext, raw: bytes, verdict: Ticket | ZoneGateError) -> Plan:
-        if isinstance(verdict, ZoneGateError):
-            return self._refusal_plan(context, verdict)
-        now = self._clock.now()
-        try:
-            caller = self._caller(context, raw, verdict)
-            self._trust.status.check(verdict.chain, now)
-        except ZoneGateError as error:
-            return self._refusal_plan(context, error)
-        plan = make_plan(self.policy, call.block, caller, own_zone=self.zone, ingress=not context.from_gateway, now=now)
-        plan.epoch = self._epoch
-        self._bound_by_status(plan)
-        if call.block.cacheable:
-            if len(context.plans) >= PLANS_PER_CONNECTION:
-                context.plans.clear()
-            context.plans[call.block.stable] = plan
-        return plan
-
-    def _caller(self, context: PeerContext, raw: bytes, ticket: Ticket) -> Caller:
-        uri = str(ticket.identity)
-        certificate = ticket.chain[0]
-        if not context.from_gateway and uri != context.uri:
-            # By identity, not by certificate: a connector that renews its certificate has both for a while.
-            raise ZoneGateError(Reason.E_TICKET, "ticket: is not the connection's own")
-        self._check_zone(context, uri)
-        return Caller(
-            uri=uri,
-            fingerprint=certificate.fingerprint,
-            serial=f"{certificate.serial:x}",
-            valid_until=min(member.not_after for member in ticket.chain),
-            chain=ticket.chain,
-            ticket=raw,
-            ticket_digest=ticket.digest,
-            ticket_until=ticket.expires,
-            peer_uri=context.uri,
-        )
-
-    def _check_zone(self, context: PeerContext, uri: str) -> None:
-        """Refuse a caller that a peer gateway speaks for without guarding its zone."""
-        if context.from_gateway:
-            system = self.policy.systems.get(uri)
-            if system is None or system.zone != context.zone:
-                raise ZoneGateError(Reason.E_ZONE_IDENTITY, f"ticket: {uri} does not stand in zone {context.zone}")
-
-    def _refusal_plan(self, context: PeerContext, error: ZoneGateError) -> Plan:
-        peer = context.peer
-        until = peer.not_after or self._clock.now()
-        caller = Caller(
-            uri="" if context.from_gateway else context.uri,
-            fingerprint="" if context.from_gateway else peer.fingerprint,
-            serial="" if context.from_gateway else f"{peer.serial:x}",
-            valid_until=until,
-            chain=(),
-            ticket=b"",
-            ticket_digest="",
-            ticket_until=until,
-            peer_uri=context.uri,
-        )
-        role = HopRole.EGRESS if context.from_gateway else HopRole.INGRESS
-        return Plan(caller, None, None, error.reason, error.detail, Area.ADMIT, role)
 
     def _run(self, call: Call, context: PeerContext, plan: Plan) -> None:
         """Steps 8 to 10: rate, evidence, forward; or the refusal that the plan says."""
@@ -336,7 +223,7 @@ class GatewayHandler:
                 # The caller left while the record was written: its outcome is still owed.
                 self.recorder.ended(call)
             return
-        if plan.epoch != self._epoch:
+        if plan.epoch != self._planner.epoch:
             if not self._still_allowed(call):
                 return
             plan = call.context.plan
@@ -344,7 +231,7 @@ class GatewayHandler:
             if self._exporting is None:
                 call.refuse(Reason.E_UPSTREAM, "export: this gateway has no carrier configured")
             else:
-                self._exporting.take(call, plan, self.policy)
+                self._exporting.take(call, plan, self._planner.policy)
             return
         pools = self.peers if plan.route is Route.PEER else self.providers
         pool = pools.get(plan.target)
@@ -367,104 +254,12 @@ class GatewayHandler:
     # -- the way back --------------------------------------------------------------------------------------------
 
     def response(self, call: Call, block: HeaderBlock) -> bytes | None:
-        """Return the initial metadata for the caller; a raised label is decided and recorded first."""
-        if block.get(b":status") != b"200":
-            call.refuse(Reason.E_UPSTREAM_RESET, f"the next hop answered HTTP status {_text(block.get(b':status'))}")
-            return None
-        context: CallContext = call.context
-        plan = context.plan
-        try:
-            names.check_response(block)
-        except ZoneGateError as error:
-            call.refuse(error.reason, error.detail)
-            return None
-        out = plan.responses.get(block.stable)
-        if out is None:
-            declared = block.values(names.LABEL)
-            if len(declared) > 1:
-                call.refuse(Reason.E_RESPONSE_RAISED, "zg-label of the response: appears twice, once is allowed")
-                return None
-            if declared:
-                self._raise_response(call, plan, block, declared[0])
-                return None
-            out = self._remember(plan.responses, block, plan.response_names)
-        return out + self._volatile(call, plan, block)
-
-    def _remember(self, known: dict[object, bytes], block: HeaderBlock, allowed: frozenset[bytes]) -> bytes:
-        out = b"".join([item.wire for item in block.stable if item.name in allowed])
-        if block.cacheable:
-            if len(known) >= RESPONSES_PER_PLAN:
-                known.clear()
-            known[block.stable] = out
-        return out
-
-    def _volatile(self, call: Call, plan: Plan, block: HeaderBlock) -> bytes:
-        parts = [] if plan.role is HopRole.EGRESS else [names.crossing_wire(call.crossing)]
-        if block.volatile:
-            allowed = plan.trailer_names
-            parts += [item.wire for item in block.volatile if item.name in allowed]
-        return b"".join(parts)
-
-    def _raise_response(self, call: Call, plan: Plan, block: HeaderBlock, declared: bytes) -> None:
-        """Step 6: a provider's label is decided, and recorded, before any further response byte goes on."""
-        decision = plan.decision
-        if decision is None:
-            call.refuse(Reason.E_INTERNAL, "a response without a decision")
-            return
-        try:
-            text = declared.decode("ascii", "replace")
-            label = parse_label(text)
-            flow = decide_response(self.policy, decision, label, now=self._clock.now())
-        except ZoneGateError as error:
-            call.refuse(error.reason, f"zg-label of the response: {error.detail}")
-            return
-
-        def durable(error: ZoneGateError | None) -> None:
-            if error is not None:
-                call.refuse(error.reason, error.detail)
-            elif flow.reason is not Reason.OK:
-                call.refuse(Reason.E_RESPONSE_RAISED, f"{flow.reason.value}: the response is {flow.level.text}")
-            else:
-                call.context.raised = label
-                if plan.epoch != self._epoch and not (call.settled or self._still_allowed(call)):
-                    return
-                allowed = plan.response_names | {names.LABEL}
-                out = b"".join([item.wire for item in block.stable if item.name in allowed])
-                call.release_response(out + self._volatile(call, plan, block))
-
-        call.hold_response()
-        self.recorder.response_raised(call, flow, text, durable)
+        """Return the initial metadata for the caller; None when it has been or will be settled otherwise."""
+        return self._returning.response(call, block)
 
     def trailers(self, call: Call, block: HeaderBlock) -> bytes:
         """Return the trailers for the caller and take the call's status from them."""
-        plan: Plan = call.context.plan
-        try:
-            call.status = names.read_status(block)
-            names.check_response(block)
-        except ZoneGateError as error:
-            call.refuse(error.reason, error.detail)
-            return b""
-        if call.status:
-            self._take_reason(call, plan, block)
-        out = plan.trailers.get(block.stable)
-        if out is None:
-            out = self._remember(plan.trailers, block, plan.trailer_names)
-        if call.response_started:
-            return out + self._volatile(call, plan, block) if block.volatile else out
-        # A response of trailers only has no initial metadata: it begins here, with :status and content-type.
-        head = b"" if block.get(b":status") is not None else STATUS_200.wire + CONTENT_TYPE.wire
-        return head + out + self._volatile(call, plan, block)
-
-    def _take_reason(self, call: Call, plan: Plan, block: HeaderBlock) -> None:
-        """A peer gateway's refusal keeps its reason in this gateway's record; a provider's status has none."""
-        text = _text(block.get(names.REASON)) if plan.route is Route.PEER else ""
-        if text in set(Reason):
-            call.reason = Reason(text)
-            # Trailers with :status are all of the response: the peer refused. Others end an answer that had begun.
-            if block.get(b":status") is not None:
-                call.executed = REGISTRY[call.reason].executed
-        elif plan.route is Route.PEER and call.executed is not Executed.YES:
-            call.executed = Executed.UNKNOWN
+        return self._returning.trailers(call, block)
 
     def ended(self, call: Call) -> None:
         """Record how a call ended, if it was allowed and recorded; or that it was refused before it was planned."""
@@ -478,7 +273,7 @@ class GatewayHandler:
                 self.recorder.ended(call)
         elif peer is not None and call.collector is None and call.reason not in {Reason.OK, Reason.E_CANCELLED}:
             # By the relay: its deadline, or too many calls. Nobody has been told of a decision.
-            plan = self._refusal_plan(peer, ZoneGateError(call.reason, ""))
+            plan = self._planner.refusal(peer, ZoneGateError(call.reason, ""))
             self.recorder.refused(call, plan, call.reason, "before it was planned")
 
     # -- next hops -----------------------------------------------------------------------------------------------
@@ -497,13 +292,12 @@ class GatewayHandler:
 
     def policy_changed(self, policy: Policy, open_calls: list[Call]) -> None:
         """Put a new policy in force: live calls are decided anew."""
-        self.policy = policy
-        self._inspectors.use(policy)
+        self._planner.use(policy)
         self.changed(open_calls)
 
     def changed(self, open_calls: list[Call]) -> None:
         """The policy or the revocation status has changed: every cached decision is void, live calls are judged."""
-        self._epoch += 1
+        self._planner.epoch += 1
         for call in open_calls:
             if not call.settled and isinstance(call.context, CallContext) and call.context.recorded:
                 self._still_allowed(call)
@@ -517,57 +311,20 @@ class GatewayHandler:
                 self._still_allowed(call)
 
     def _still_allowed(self, call: Call) -> bool:
-        """Decide a call anew; end it when it may not go on."""
+        """Judge a live call by what is in force now; end it when it may not go on."""
         context: CallContext = call.context
-        plan = context.plan
         peer: PeerContext | None = call.down.context
         if peer is None:
             return False
         try:
-            self._check_zone(peer, plan.caller.uri)
-            self._trust.status.check(plan.caller.chain, self._clock.now())
+            context.plan = self._planner.renew(
+                call.block,
+                context.plan,
+                peer,
+                inspected=call.request_filter is not None,
+                raised=context.raised,
+            )
         except ZoneGateError as error:
             call.abort(error.reason, error.detail)
             return False
-        fresh = make_plan(
-            self.policy,
-            call.block,
-            plan.caller,
-            own_zone=self.zone,
-            ingress=not peer.from_gateway,
-            now=self._clock.now(),
-        )
-        problem = self._problem(call, plan, fresh)
-        if problem:
-            call.abort(Reason.E_POLICY_CHANGED, problem)
-            return False
-        fresh.epoch = self._epoch
-        self._bound_by_status(fresh)
-        context.plan = fresh
         return True
-
-    def _problem(self, call: Call, plan: Plan, fresh: Plan) -> str:
-        """Return why a call that was allowed by `plan` may not go on as it is under `fresh`; "" when it may."""
-        if fresh.reason is not Reason.OK:
-            return f"{fresh.reason.value}: {fresh.detail}"
-        if (fresh.route, fresh.target) != (plan.route, plan.target):
-            return f"the call goes to {plan.target}, a new one to {fresh.target}"
-        if call.request_filter is None and self._inspectors.demanded(fresh):
-            return "messages are inspected now"
-        raised = call.context.raised
-        if raised is not None and fresh.decision is not None:
-            flow = decide_response(self.policy, fresh.decision, raised, now=self._clock.now())
-            if flow.reason is not Reason.OK:
-                return f"{flow.reason.value}: the response is {flow.level.text}"
-        return ""
-
-    def _bound_by_status(self, plan: Plan) -> None:
-        """A decision that rests on revocation lists ends with them (RV-02), where stale lists refuse."""
-        if self._trust.status.view.rule is StatusRule.REQUIRED:
-            until = self._trust.fresh_until()
-            plan.begin_until = min(plan.begin_until, until)
-            plan.valid_until = min(plan.valid_until, until)
-
-
-def _text(value: bytes | None) -> str:
-    return "" if value is None else value[:256].decode("ascii", "replace")

@@ -27,6 +27,7 @@ CALLER_ORGAN = b"zg-caller-organ"
 CALLER_SYSTEM = b"zg-caller-system"
 RECEIPT = b"zg-receipt-bin"
 REASON = b"zg-reason"
+STATUS_DETAILS = b"grpc-status-details-bin"
 
 # Names that only zonegate's own hops may set; from a system they are stripped and counted.
 RESERVED_PREFIXES = (

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from click.testing import CliRunner
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
@@ -96,6 +97,25 @@ def test_trailers_initial_metadata_and_errors_of_the_provider_come_back(lab: Lab
     finally:
         lab.echo.initial = lab.echo.trailing = ()
         lab.echo.abort = None
+
+
+@pytest.mark.req("TL-06")
+def test_a_provider_cannot_speak_as_a_gateway(lab: Lab) -> None:
+    forged = status_pb2.Status(code=5, message="forged")
+    info = error_details_pb2.ErrorInfo(reason="E_CERT_REVOKED", domain="zonegate", metadata={"crossing": "f" * 28})
+    forged.details.add().Pack(info)
+    own = status_pb2.Status(code=5, message="own")
+    own.details.add().Pack(error_details_pb2.ErrorInfo(reason="GONE", domain="population.example"))
+    lab.echo.abort = (grpc.StatusCode.NOT_FOUND, "nobody of that number")
+    try:
+        for details, passes in ((forged, False), (own, True)):
+            lab.echo.trailing = (("grpc-status-details-bin", details.SerializeToString()),)
+            with lab.channel() as channel, pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(UNARY)(b"x", metadata=METADATA)
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+            assert ("grpc-status-details-bin" in dict(caught.value.trailing_metadata())) is passes
+    finally:
+        lab.echo.abort, lab.echo.trailing = None, ()
 
 
 def test_deadline_and_cancellation_reach_the_provider(lab: Lab) -> None:

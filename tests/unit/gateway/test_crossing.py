@@ -23,10 +23,11 @@ from support.crossing import (
 from support.policy import CREDIT_FRONT, LIST, NOTICES, RELIEF, VERIFY, compile_sample, replaced
 from support.wire import block
 from zonegate.errors import ZoneGateError
-from zonegate.gateway.crossing import PLANS_PER_CONNECTION, CrossingIds
+from zonegate.gateway.crossing import CrossingIds
 from zonegate.gateway.evidence import records
 from zonegate.gateway.http2.events import HeadersReceived
 from zonegate.gateway.http2.frames import ErrorCode
+from zonegate.gateway.planning import PLANS_PER_CONNECTION
 from zonegate.gateway.rate import Rate
 from zonegate.gateway.ticket import TicketTable
 from zonegate.pki.certificate import Profile
