@@ -23,6 +23,7 @@ class Act(StrEnum):
     RELEASE = "release"
     CRL = "crl"
     # the key management centre; the names are those of GM/T 0006 (standards.md C2)
+    KEY_REQUEST = "key-request"
     KEY_GENERATE = "key-generate"
     KEY_DISPENSE = "key-dispense"
     KEY_DIVIDE = "key-divide"

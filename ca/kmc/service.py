@@ -49,7 +49,11 @@ class Service:
 
     def answer(self, message: bytes) -> bytes:
         """Return the signed answer to a signed request; `E_DER` if the message is none."""
-        request, body, signature = read_request(message)
+        try:
+            request, body, signature = read_request(message)
+        except ZoneGateError as exc:
+            self.centre.refuse(Act.KEY_REQUEST, f"message sm3:{sm3.digest(message).hex()}", "unknown", exc)
+            raise
         outcome: Outcome
         try:
             self._admit(request, body, signature)

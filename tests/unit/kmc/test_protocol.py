@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.clock import FakeClock
 from support.kmc import KmcLab
 from zonegate.ca import asn1
+from zonegate.ca.audit import Act
 from zonegate.ca.kmc import messages, protocol
 from zonegate.ca.kmc.messages import Answer, Apply, Key, Purpose, Refused, Request, Restore, Revoke, Revoked
 from zonegate.errors import ZoneGateError
@@ -143,9 +144,11 @@ def test_a_request_refused_while_sealed_does_not_succeed_later(sealed: KmcLab) -
 
 
 def test_what_is_no_message_gets_no_answer(lab: KmcLab) -> None:
-    with pytest.raises(ZoneGateError) as refused:
-        lab.service.answer(b"\x30\x00")
-    assert refused.value.reason is Reason.E_DER
+    for message in (b"\x30\x00", b"", bytes(protocol.MESSAGE_MAX_BYTES + 1)):
+        with pytest.raises(ZoneGateError) as refused:
+            lab.service.answer(message)
+        assert refused.value.reason is Reason.E_DER
+        assert (lab.audit()[-1].act, lab.audit()[-1].reason) == (Act.KEY_REQUEST, "E_DER")
 
 
 def _answer(lab: KmcLab, request: Request, message: bytes, **changes: object) -> Answer:
