@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from support.lab import CREDIT, DOCUMENTS, HUB, METADATA, POLICE, SERVER_STREAM, UNARY, Lab, refusal, until
 from zonegate.ca import asn1
+from zonegate.ca.publication import replace_file
 from zonegate.ca.revocation import build_tbs_crl
 from zonegate.cli.gateway import command as gateway
 from zonegate.errors import ZoneGateError
@@ -137,7 +138,7 @@ def publish_short_list(lab: Lab, seconds: float) -> int:
         next_update=now + timedelta(seconds=seconds),
     )
     signature = authority._keystore.sign(Profile.SUB_CA, tbs, signer_id=sm2.CERT_ID)
-    authority.publication.write_crl(Profile.SUB_CA, asn1.encode_signed(tbs, signature))
+    replace_file(lab.net.crl_paths[1], asn1.encode_signed(tbs, signature))
     return held.number + 1
 
 
