@@ -146,7 +146,9 @@ def append(
         act=act_wire(proposal.act),
         approvals=[approval_wire(approval) for approval in approvals],
     )
-    return _accept(roster, entry, _Judging(anchors, tuple(crls), status, now))
+    _accept(roster, entry, _Judging(anchors, tuple(crls), status, now))
+    # As it will be judged whenever it is read again: an entry that passes only today would make the roster unreadable.
+    return _accept(roster, entry, _Judging(anchors, tuple(crls), StatusRule.STALE_ALLOWED, None))
 
 
 def encode_roster(roster: Roster) -> bytes:

@@ -4,8 +4,10 @@ The pinned founding and the count stand in `roster.pin` beside it; without that 
 could have founded what lies there.
 """
 
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ from zonegate.roles.roster import ROSTER_MAX_BYTES, Roster, encode_roster, read_
 
 ROSTER_NAME: Final = "roster.json"
 PIN_NAME: Final = "roster.pin"
+LOCK_NAME: Final = "roster.lock"
 _PIN_MAX_BYTES = 1 << 10
 
 
@@ -41,6 +44,11 @@ def load_roster(folder: Path, *, anchors: TrustAnchors, crls: Sequence[Crl] = ()
 
 def save_roster(folder: Path, roster: Roster) -> None:
     """Replace the roster in `folder` by one that continues it, durably; the first one pins its founding."""
+    with _locked(folder):
+        _save(folder, roster)
+
+
+def _save(folder: Path, roster: Roster) -> None:
     if (folder / PIN_NAME).exists():
         pin = _read_pin(folder)
         if roster.founding != pin.founding or len(roster.digests) < pin.entries:
@@ -62,6 +70,20 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
     if len(content) > limit_bytes:
         raise ZoneGateError(Reason.E_CONFIG, f"{path.name}: is larger than {limit_bytes} bytes")
     return content
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Of two who append at the same time the second one finds the first one's entry, and is refused."""
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as exc:
+        raise ZoneGateError(Reason.E_CONFIG, f"{LOCK_NAME}: cannot be opened: {exc.strerror}") from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read_pin(folder: Path) -> _Pin:

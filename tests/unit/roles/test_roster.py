@@ -327,6 +327,27 @@ def test_who_revokes_a_role(world: World, signers: Signers, reason: Reason | Non
     assert refusal(lambda: world.change(change, signers)) is Reason.E_ROSTER
 
 
+def test_an_entry_that_passes_only_today_is_not_taken(world: World) -> None:
+    # Signed at noon for a certificate that begins at one: at two it is valid, but read again it would not be.
+    world.officer("new", not_before=NOON + timedelta(hours=1))
+    change = world.grant("new", Role.HANDLER)
+    proposal = propose_change(world.standing, change, applicant=world.identity("zhao"), now=NOON, nonce=world.nonce())
+    approvals = [world.sign(proposal, name, role, part) for name, role, part in TWO]
+
+    def run() -> Roster:
+        return append(
+            world.standing,
+            change,
+            proposal,
+            approvals,
+            now=NOON + timedelta(hours=2),
+            anchors=world.net.anchors(),
+            crls=world.net.crls(),
+        )
+
+    assert refusal(run) is Reason.E_CERT_NOT_YET_VALID
+
+
 # --- the file
 
 
@@ -436,6 +457,17 @@ def test_a_folder_remembers_what_was_there(world: World, tmp_path: Path) -> None
     (tmp_path / ROSTER_NAME).write_bytes(encode_roster(second))
     (tmp_path / PIN_NAME).unlink()
     assert refusal(load) is Reason.E_CONFIG
+
+
+def test_of_two_who_append_at_the_same_time_one_is_refused(world: World, tmp_path: Path) -> None:
+    first = world.standing
+    save_roster(tmp_path, first)
+    left = world.change(with_new(world, Role.HANDLER), TWO, roster=first)
+    world.roster = first
+    right = world.change(Organ(OTHER_ORGAN, SUPERIOR), TWO, roster=first)
+    save_roster(tmp_path, left)
+    assert refusal(lambda: save_roster(tmp_path, right)) is Reason.E_ROSTER
+    assert load_roster(tmp_path, anchors=world.net.anchors(), crls=world.net.crls()).head == left.head
 
 
 def test_a_crash_between_roster_and_pin_is_no_harm(world: World, tmp_path: Path) -> None:
