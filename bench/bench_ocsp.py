@@ -28,7 +28,7 @@ from zonegate.gm.sm2 import CERT_ID, PrivateKey
 from zonegate.identity import Identity, Net
 from zonegate.pki.certificate import Profile
 from zonegate.pki.ocsp import check_ocsp
-from zonegate.pki.ocsp_message import encode_request, make_cert_id
+from zonegate.pki.ocsp_request import encode_request, make_cert_id
 
 ROUNDS = 5
 SECONDS = 1.0

@@ -241,10 +241,7 @@ class Ledger:
     def draft_crl(
         self, issuer: Profile, *, now: datetime, lifetime: timedelta, carried: datetime | None = None
     ) -> CrlDraft:
-        """Reserve the next number and this second for a list of `issuer`; `TooSoonError` if the second is taken.
-
-        `carried` is when the last full list was made, where others (deltas) have been made since.
-        """
+        """Reserve the next list; `TooSoonError` if its second is taken. `carried`: when the last full one was made."""
         table = schema.crls
         this_update = now.replace(microsecond=0)
         with self._writing() as connection:
@@ -252,16 +249,14 @@ class Ledger:
             last = connection.execute(query).first()
             if last is not None and time_of(last.this_update) >= this_update:
                 raise TooSoonError(time_of(last.this_update) + _SECOND - now)
-            previous = None if last is None else last.this_update
-            if carried is not None:
-                previous = time_text(carried)
+            since = time_text(carried) if carried else None if last is None else last.this_update
             draft = CrlDraft(
                 issuer=issuer,
                 number=1 if last is None else last.number + 1,
                 this_update=this_update,
                 next_update=this_update + lifetime,
                 # RFC 5280 3.3: an entry stays until a list made after the certificate's end has carried it.
-                revoked=_listed(connection, issuer, previous),
+                revoked=_listed(connection, issuer, since),
             )
             times = {"this_update": time_text(this_update), "next_update": time_text(draft.next_update)}
             connection.execute(insert(table).values(issuer=issuer.value, number=draft.number, **times))

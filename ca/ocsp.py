@@ -13,14 +13,8 @@ from typing import Protocol
 from zonegate.errors import ZoneGateError
 from zonegate.pki.certificate import Certificate
 from zonegate.pki.crl import Revocation
-from zonegate.pki.ocsp_message import (
-    CertId,
-    CertState,
-    OcspError,
-    SingleAnswer,
-    issuer_hashes,
-    parse_request,
-)
+from zonegate.pki.ocsp_message import CertState, OcspError, SingleAnswer
+from zonegate.pki.ocsp_request import CertId, issuer_hashes, parse_request
 from zonegate.pki.oids import OID_SHA1, OID_SM3
 
 

@@ -36,7 +36,7 @@ from zonegate.identity import Net
 from zonegate.monitoring import names
 from zonegate.monitoring.health import Health, serve_metrics
 from zonegate.pki.certificate import Certificate, load_certificate, load_certificates
-from zonegate.pki.ocsp_message import REQUEST_LIMIT_BYTES
+from zonegate.pki.ocsp_request import REQUEST_LIMIT_BYTES
 from zonegate.pki.oids import Profile
 from zonegate.reasons import Reason
 from zonegate.strictconf import ConfigAddress, ConfigPath, StrictModel

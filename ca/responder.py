@@ -24,15 +24,13 @@ from zonegate.gm import sm2
 from zonegate.pki.certificate import Certificate
 from zonegate.pki.ocsp import check_responder
 from zonegate.pki.ocsp_message import (
-    CertId,
     CertState,
     OcspError,
     encode_answer_tbs,
     encode_error,
     encode_response,
-    make_cert_id,
-    responder_key_hash,
 )
+from zonegate.pki.ocsp_request import CertId, make_cert_id, responder_key_hash
 from zonegate.pki.oids import OID_SHA1, OID_SM3, Profile
 from zonegate.reasons import Reason
 

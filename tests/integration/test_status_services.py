@@ -30,7 +30,7 @@ from zonegate.identity import Net
 from zonegate.pki.certificate import Profile
 from zonegate.pki.crl import load_crl
 from zonegate.pki.ocsp import check_ocsp
-from zonegate.pki.ocsp_message import encode_request, make_cert_id
+from zonegate.pki.ocsp_request import encode_request, make_cert_id
 from zonegate.pki.timestamp import verify_token
 from zonegate.pki.timestamp_message import encode_request as encode_query
 from zonegate.pki.timestamp_message import parse_reply

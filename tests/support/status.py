@@ -17,7 +17,8 @@ from zonegate.ca.timestamper import TimeStamper, TsaCredential
 from zonegate.ca.tsa import TsaRules
 from zonegate.gm import der, sm2
 from zonegate.pki.certificate import Certificate, Profile
-from zonegate.pki.ocsp_message import SingleAnswer, encode_answer_tbs, encode_response, responder_key_hash
+from zonegate.pki.ocsp_message import SingleAnswer, encode_answer_tbs, encode_response
+from zonegate.pki.ocsp_request import responder_key_hash
 from zonegate.pki.oids import TSA_POLICY
 
 LIFETIME = timedelta(hours=1)

@@ -11,7 +11,8 @@ from zonegate.gm import selftest
 from zonegate.pki.certificate import load_certificates
 from zonegate.pki.fetch import post
 from zonegate.pki.ocsp import check_ocsp
-from zonegate.pki.ocsp_message import NONCE_MAX_BYTES, RESPONSE_LIMIT_BYTES, encode_request, make_cert_id
+from zonegate.pki.ocsp_message import RESPONSE_LIMIT_BYTES
+from zonegate.pki.ocsp_request import NONCE_MAX_BYTES, encode_request, make_cert_id
 from zonegate.reasons import Reason
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

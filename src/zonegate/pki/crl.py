@@ -23,20 +23,13 @@ from zonegate.pki.certificate import (
     read_signed,
     read_time,
 )
+from zonegate.pki.crl_extensions import OID_DELTA, OID_PARTITION, read_extension, read_extensions
 from zonegate.reasons import Reason
 
 PEM_LABEL: Final = "X509 CRL"
 CRL_LIMIT_BYTES = 1 << 26
-_NUMBER_MAX_OCTETS = 20
 
-_OID_CRL_NUMBER = "2.5.29.20"
-_OID_DELTA = "2.5.29.27"
-_OID_PARTITION = "2.5.29.28"
-_OID_AKI = "2.5.29.35"
 _OID_REASON = "2.5.29.21"
-_OID_FRESHEST = "2.5.29.46"
-_URL_LIMIT_BYTES = 256
-_URLS_MAX = 8
 
 
 class RevocationReason(StrEnum):
@@ -144,7 +137,7 @@ def load_crl(source: bytes) -> Crl:
     """Return the full list in DER, or in PEM text that holds exactly one; `E_CRL` names the field that is wrong."""
     crl = load_any(source)
     if not crl.is_full:
-        name = _OID_PARTITION if crl.base is None else _OID_DELTA
+        name = OID_PARTITION if crl.base is None else OID_DELTA
         raise ZoneGateError(Reason.E_CRL, f"CRL: crlExtensions: {name} is not accepted, only full lists are")
     return crl
 
@@ -188,7 +181,7 @@ def _read(source: bytes) -> Crl:
     removed: frozenset[int] = frozenset()
     if body.peek() == der.SEQUENCE:
         revoked, removed = _read_entries(body.read(der.SEQUENCE, "revokedCertificates"))
-    found = _read_extensions(body)
+    found = read_extensions(body)
     body.end("TBSCertList")
     if removed and found.base is None:
         msg = "reasonCode: removeFromCRL is not a reason of RFC 5280 for a full list"
@@ -277,7 +270,7 @@ def _read_entry_extensions(octets: bytes) -> RevocationReason | _Lifted:
     reason: RevocationReason | _Lifted = RevocationReason.UNSPECIFIED
     seen: set[str] = set()
     while not extensions.at_end():
-        name, critical, value = _read_extension(extensions, seen)
+        name, critical, value = read_extension(extensions, seen)
         if name == _OID_REASON:
             code = der.Reader(value).read(der.ENUMERATED, "reasonCode")
             if len(value) == 3 and code == bytes((_Lifted.REMOVED.value,)):
@@ -291,123 +284,3 @@ def _read_entry_extensions(octets: bytes) -> RevocationReason | _Lifted:
             msg = f"crlEntryExtensions: {name} is critical and not understood here"
             raise der.DerError(msg)
     return reason
-
-
-class _Extensions(NamedTuple):
-    number: int
-    aki: bytes | None
-    base: int | None
-    shard: tuple[str, ...]
-    freshest: tuple[str, ...]
-
-
-def _read_extensions(body: der.Reader) -> _Extensions:
-    if body.peek() != der.context(0):
-        msg = "crlExtensions: are missing, crlNumber is needed"
-        raise der.DerError(msg)
-    holder = body.enter(der.context(0), "crlExtensions")
-    extensions = holder.sequence("crlExtensions")
-    holder.end("crlExtensions")
-    number: int | None = None
-    aki: bytes | None = None
-    base: int | None = None
-    shard: tuple[str, ...] = ()
-    freshest: tuple[str, ...] = ()
-    seen: set[str] = set()
-    while not extensions.at_end():
-        name, critical, value = _read_extension(extensions, seen)
-        if name == _OID_CRL_NUMBER:
-            number = _read_number(value, "crlNumber")
-        elif name == _OID_AKI:
-            aki = _read_aki(value)
-        elif name == _OID_DELTA and critical:
-            base = _read_number(value, "deltaCRLIndicator")
-        elif name == _OID_PARTITION and critical:
-            shard = _read_partition(value)
-        elif name == _OID_FRESHEST and not critical:
-            freshest = _read_freshest(value)
-        elif critical or name in (_OID_DELTA, _OID_PARTITION):
-            msg = f"crlExtensions: {name} is not accepted: only full lists are, and parts that say so critically"
-            raise der.DerError(msg)
-    if number is None:
-        msg = "crlNumber: is missing"
-        raise der.DerError(msg)
-    return _Extensions(number, aki, base, shard, freshest)
-
-
-def _read_extension(extensions: der.Reader, seen: set[str]) -> tuple[str, bool, bytes]:
-    """Return name, critical and value of the next Extension; a second one of the same name is refused."""
-    extension = extensions.sequence("Extension")
-    name = extension.oid("extnID")
-    critical = extension.peek() == der.BOOLEAN
-    if critical and extension.read(der.BOOLEAN, "critical") != b"\xff":
-        msg = f"extension {name}: critical must be TRUE or absent"
-        raise der.DerError(msg)
-    value = extension.read(der.OCTET_STRING, "extnValue")
-    extension.end("Extension")
-    if name in seen:
-        msg = f"extension {name}: stands there twice"
-        raise der.DerError(msg)
-    seen.add(name)
-    return name, critical, value
-
-
-def _read_partition(value: bytes) -> tuple[str, ...]:
-    """Return the addresses of an issuingDistributionPoint that holds nothing else: no reasons, no indirect list."""
-    reader = der.Reader(value)
-    body = reader.sequence("issuingDistributionPoint")
-    reader.end("issuingDistributionPoint")
-    urls = _read_point(body)
-    if not body.at_end():
-        msg = "issuingDistributionPoint: only the address of a shard is accepted there"
-        raise der.DerError(msg)
-    return urls
-
-
-def _read_freshest(value: bytes) -> tuple[str, ...]:
-    reader = der.Reader(value)
-    points = reader.sequence("freshestCRL")
-    reader.end("freshestCRL")
-    urls: list[str] = []
-    while not points.at_end():
-        point = points.sequence("DistributionPoint")
-        urls += _read_point(point)
-        point.end("DistributionPoint")
-    return tuple(urls)
-
-
-def _read_point(body: der.Reader) -> tuple[str, ...]:
-    """Return the URIs of `distributionPoint [0] { fullName [0] }`, at least one and nothing else."""
-    point = body.enter(der.context(0), "distributionPoint")
-    names = point.enter(der.context(0), "fullName")
-    point.end("distributionPoint")
-    urls: list[str] = []
-    while not names.at_end():
-        url = names.read(der.context_primitive(6), "URI")
-        if not 0 < len(url) <= _URL_LIMIT_BYTES or len(urls) == _URLS_MAX:
-            msg = f"fullName: more than {_URLS_MAX} addresses, or one of {len(url)} bytes"
-            raise der.DerError(msg)
-        urls.append(url.decode("ascii"))
-    if not urls:
-        msg = "fullName: is empty"
-        raise der.DerError(msg)
-    return tuple(urls)
-
-
-def _read_number(value: bytes, what: str) -> int:
-    reader = der.Reader(value)
-    number = reader.integer(what)
-    reader.end(what)
-    if number.bit_length() > 8 * _NUMBER_MAX_OCTETS:
-        msg = f"{what}: is longer than {_NUMBER_MAX_OCTETS} octets"
-        raise der.DerError(msg)
-    return number
-
-
-def _read_aki(value: bytes) -> bytes | None:
-    reader = der.Reader(value)
-    body = reader.sequence("authorityKeyIdentifier")
-    reader.end("authorityKeyIdentifier")
-    if body.peek() != der.context_primitive(0):
-        return None
-    return body.read(der.context_primitive(0), "keyIdentifier")

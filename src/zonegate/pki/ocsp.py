@@ -10,13 +10,8 @@ from datetime import datetime, timedelta
 from zonegate.errors import ZoneGateError
 from zonegate.gm import sm2
 from zonegate.pki.certificate import Certificate
-from zonegate.pki.ocsp_message import (
-    BasicAnswer,
-    CertState,
-    SingleAnswer,
-    parse_response,
-    responder_key_hash,
-)
+from zonegate.pki.ocsp_message import BasicAnswer, CertState, SingleAnswer, parse_response
+from zonegate.pki.ocsp_request import responder_key_hash
 from zonegate.pki.oids import OID_EKU_OCSP_SIGNING, OID_SHA1, OID_SM3, Profile
 from zonegate.pki.path import is_issued_by
 from zonegate.reasons import Reason

@@ -26,17 +26,14 @@ from zonegate.pki.certificate import Profile
 from zonegate.pki.crl import Revocation, RevocationReason
 from zonegate.pki.ocsp import SLOW_CLOCK, check_ocsp
 from zonegate.pki.ocsp_message import (
-    CertId,
     CertState,
     OcspError,
     SingleAnswer,
     encode_error,
-    encode_request,
     encode_response,
-    make_cert_id,
-    parse_request,
     parse_response,
 )
+from zonegate.pki.ocsp_request import CertId, encode_request, make_cert_id, parse_request
 from zonegate.pki.oids import OID_OCSP_NONCE, OID_SHA1, OID_SM3
 from zonegate.reasons import Reason
 
