@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from support.clock import NOON
 from support.officers import FOUNDERS, ORGAN, OTHER_ORGAN, PEOPLE, SUPERIOR, UNTIL, World
+from zonegate.approval.act import ActKind
+from zonegate.approval.delegation import Delegation, delegate, wire_of
 from zonegate.approval.rules import Part
 from zonegate.canonical import encode
 from zonegate.errors import ZoneGateError
@@ -19,7 +21,7 @@ from zonegate.identity import Net
 from zonegate.pki.certificate import Profile
 from zonegate.pki.crl import Revocation, RevocationReason
 from zonegate.reasons import Reason
-from zonegate.roles.change import Change, Found, Organ, Revoke, describe, found, rebind
+from zonegate.roles.change import Change, Found, Organ, Revoke, Withdraw, describe, found, rebind
 from zonegate.roles.founding import NEEDED
 from zonegate.roles.role import Role
 from zonegate.roles.roster import (
@@ -481,3 +483,55 @@ def test_a_crash_between_roster_and_pin_is_no_harm(world: World, tmp_path: Path)
 def test_entries_are_listed_unverified(world: World) -> None:
     entries = decode_entries(encode_roster(world.standing))
     assert [entry_digest(entry) for entry in entries] == [world.standing.founding]
+
+
+# --- delegation and order
+
+
+def delegation_to_zheng(world: World) -> Delegation:
+    zhao = world.credentials["zhao"]
+    return delegate(
+        SECURITY,
+        world.identity("zheng"),
+        [ActKind.SET_ORGAN],
+        chain=zhao.chain,
+        key=zhao.key,
+        not_before=NOON,
+        not_after=NOON + timedelta(days=1),
+        now=NOON,
+        nonce=world.nonce(),
+    )
+
+
+@pytest.mark.req("MA-07")
+def test_an_entry_is_signed_in_person(world: World) -> None:
+    change = Organ(OTHER_ORGAN, SUPERIOR)
+    proposal = propose_change(world.standing, change, applicant=world.identity("li"), now=NOON, nonce=world.nonce())
+    approvals = [
+        world.sign(proposal, "li", SECURITY, APPLY),
+        world.sign(proposal, "zheng", SECURITY, delegation=delegation_to_zheng(world)),
+    ]
+
+    def run() -> Roster:
+        return append(
+            world.standing, change, proposal, approvals, now=NOON, anchors=world.net.anchors(), crls=world.net.crls()
+        )
+
+    assert refusal(run) is Reason.E_APPROVAL_DELEGATION
+    approvals[1] = world.sign(proposal, "qian")
+    assert run()
+
+
+def test_a_delegation_that_was_never_signed_is_not_withdrawn(world: World) -> None:
+    made = delegation_to_zheng(world)
+    wider = replace(made, not_after=made.not_after + timedelta(days=1))
+    by_officer = [("qian", SECURITY, APPROVE)]
+    assert refusal(lambda: world.change(Withdraw(wire_of(wider)), by_officer)) is Reason.E_APPROVAL_SIGNATURE
+    assert world.change(Withdraw(wire_of(made)), by_officer).standings.withdrawn(made.id) == NOON
+
+
+def test_entries_do_not_go_back_in_time(world: World) -> None:
+    world.change(Organ(OTHER_ORGAN, SUPERIOR), TWO)
+    earlier = NOON - timedelta(seconds=1)
+    assert refusal(lambda: world.change(Organ(OTHER_ORGAN, None), TWO, now=earlier)) is Reason.E_ROSTER
+    assert world.change(Organ(OTHER_ORGAN, None), TWO)
