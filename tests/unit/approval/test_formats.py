@@ -84,7 +84,7 @@ def test_fuzzed_bytes(files: dict[str, bytes], what: str) -> None:
     reader, _ = READERS[what]
     good = files[what]
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(at=st.integers(0, len(good) - 1), value=st.integers(0, 255), cut=st.integers(0, 40))
     def run(at: int, value: int, cut: int) -> None:
         one_refusal(reader, good[:at] + bytes([value]) + good[at + 1 + cut :])

@@ -117,7 +117,7 @@ def test_files_read_back_and_fuzz(world: World) -> None:
     assert decode_challenge(files[decode_challenge]) == asked
     assert decode_answer(files[decode_answer]) == answer_of(files[decode_answer])
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(at=st.integers(0, 4000), value=st.integers(0, 255), cut=st.integers(0, 30))
     def run(at: int, value: int, cut: int) -> None:
         for reader, good in files.items():

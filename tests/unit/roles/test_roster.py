@@ -428,7 +428,7 @@ def _revocation(at: object) -> object:
 def test_fuzzed_rosters(world: World) -> None:
     good = encode_roster(world.standing)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(at=st.integers(0, len(good) - 1), value=st.integers(0, 255), cut=st.integers(0, 30))
     def run(at: int, value: int, cut: int) -> None:
         raw = good[:at] + bytes([value]) + good[at + 1 + cut :]
