@@ -59,6 +59,7 @@ _ONCE = frozenset({IDEMPOTENCY_KEY, CROSSING, b"grpc-timeout"})
 _TEXT_NAMES = {RESOURCE: "resource", PURPOSE: "purpose", CASE: "case", LABEL: "label"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CROSSING_SHAPE = re.compile(rb"[0-9a-f]{28}")
+_HEX = frozenset(b"0123456789abcdef")
 _TIMEOUT_SHAPE = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _CROSSING_HEAD = literal(CROSSING, b"0" * 28).wire[:-28]
 _TIMEOUT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -265,6 +266,6 @@ def read_idempotency_key(block: HeaderBlock) -> str:
 def read_trace(block: HeaderBlock) -> str:
     """Return the trace id of a W3C `traceparent`, or an empty string: a foreign trace is a hint, never an error."""
     value = block.get(b"traceparent")
-    if value is None or len(value) != 55 or value[2:3] != b"-":
+    if value is None or len(value) != 55 or not _HEX.issuperset(trace := value[3:35]):
         return ""
-    return value[3:35].decode("ascii", "replace")
+    return trace.decode()

@@ -245,15 +245,17 @@ class Call:
         if self.settled:
             self._acknowledge_request()
             return
-        if data:
-            self.request_bytes += len(data)
-            self.request_digest.update(data)
-            try:
+        try:
+            if data:
+                self.request_bytes += len(data)
+                self.request_digest.update(data)
                 self.request_counter.feed(data)
-            except ZoneGateError as error:
-                self.refuse(error.reason, error.detail)
-                self._acknowledge_request()
-                return
+            if ended:
+                self.request_counter.finish()
+        except ZoneGateError as error:
+            self.refuse(error.reason, error.detail)
+            self._acknowledge_request()
+            return
         up = self.up
         if up is not None and self.request_filter is None:
             up.http2.send_data(self.up_id, data, end_stream=ended)
@@ -390,15 +392,18 @@ class Call:
             self._acknowledge_response()
 
     def _end_response(self, block: HeaderBlock) -> None:
-        if self.response_filter is not None:
-            try:
-                self.response_filter.finish()
-            except ZoneGateError as error:
-                self.refuse(error.reason, error.detail)
-                return
         out = self.relay.handler.trailers(self, block)
         if self.settled:
             return
+        if self.status == 0:
+            # An answer that claims to be whole must be; one that failed half-way says so itself.
+            try:
+                self.response_counter.finish()
+                if self.response_filter is not None:
+                    self.response_filter.finish()
+            except ZoneGateError as error:
+                self.refuse(error.reason, error.detail)
+                return
         self.down.http2.send_headers(self.down_id, out, end_stream=True)
         self._settle()
 

@@ -30,6 +30,11 @@ class MessageCounter:
         self._remaining = 0
         self._prefix = b""
 
+    def finish(self) -> None:
+        """The stream has ended; E_HTTP2 when it ended inside a message."""
+        if self._remaining or self._prefix:
+            raise ZoneGateError(Reason.E_HTTP2, "message: the stream ended inside a message")
+
     def feed(self, data: bytes) -> None:
         """Count the messages that begin in `data`."""
         size = len(data)

@@ -119,6 +119,7 @@ def test_trace_ids_are_hints() -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     assert metadata.read_trace(block(("traceparent", f"00-{trace}-00f067aa0ba902b7-01"))) == trace
     assert metadata.read_trace(block(("traceparent", "nonsense"))) == ""
+    assert metadata.read_trace(block(("traceparent", f"00-{'z' * 32}-00f067aa0ba902b7-01"))) == ""
     assert metadata.read_trace(block()) == ""
 
 

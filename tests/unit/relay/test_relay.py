@@ -146,6 +146,31 @@ def test_the_next_hop_ends_without_a_status(wire: Wire) -> None:
     assert status_of(wire.near.take()) == (14, "E_UPSTREAM_RESET")
 
 
+def test_an_answer_that_ends_inside_a_message_is_no_answer(wire: Wire) -> None:
+    wire.call(b"x")
+    wire.provider.send_headers(1, RESPONSE, end_stream=False)
+    wire.provider.send_data(1, message(b"whole") + message(b"cut")[:-1], end_stream=False)
+    wire.provider.send_headers(1, TRAILERS, end_stream=True)
+    wire.settle()
+    assert status_of(wire.near.take()) == (3, "E_HTTP2")
+
+
+def test_a_failure_half_way_through_a_message_keeps_its_status(wire: Wire) -> None:
+    wire.call(b"x")
+    wire.provider.send_headers(1, RESPONSE, end_stream=False)
+    wire.provider.send_data(1, message(b"cut")[:-1], end_stream=False)
+    wire.provider.send_headers(1, block(("grpc-status", "13")), end_stream=True)
+    wire.settle()
+    assert status_of(wire.near.take())[0] == 13
+
+
+def test_a_request_that_ends_inside_a_message_is_refused(wire: Wire) -> None:
+    stream_id = wire.call(end=False)
+    wire.caller.send_data(stream_id, message(b"cut")[:-1], end_stream=True)
+    wire.settle()
+    assert status_of(wire.near.take()) == (3, "E_HTTP2")
+
+
 def test_a_hop_that_cannot_be_reached_fails_calls_at_once_and_recovers(wire: Wire) -> None:
     wire.dialler.error = ZoneGateError(Reason.E_UPSTREAM, "refused")
     wire.call(b"x")
