@@ -156,6 +156,21 @@ def test_unknown_method_and_label(lab: Lab) -> None:
         assert channel.unary_unary(UNARY)(b"x", metadata=(*METADATA, ("zg-label", "L2"))) == b"x"
 
 
+@pytest.mark.req("MA-05", "XZ-11")
+def test_a_spill_raises_an_alarm_and_not_the_level(lab: Lab) -> None:
+    quarantined = 'zonegate_decisions_total{decision="quarantine",reason="E_SPILL",source="shared",target="police"}'
+    with lab.channel() as channel:
+        call = channel.unary_unary(UNARY)
+        for _ in range(2):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(b"x", metadata=(*METADATA, ("zg-label", "L4")))
+            assert refusal(caught.value)[1] == "E_SPILL"
+            # What was spilled has not made the zone one that holds it: a lower object goes on, the same one does not.
+            assert call(b"x", metadata=METADATA) == b"x"
+    (line,) = [line for line in lab.gateway_a.metrics().splitlines() if line.startswith(quarantined)]
+    assert float(line.rpartition(" ")[2]) >= 2
+
+
 def test_a_provider_may_raise_its_label_but_not_above_the_callers_ceiling(lab: Lab) -> None:
     try:
         lab.echo.initial = (("zg-label", "L2"),)

@@ -1,5 +1,6 @@
 """The demo and the lab as people run them: one command, a table, nothing left behind."""
 
+import base64
 import json
 import os
 import re
@@ -8,11 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from zonegate.demo.story import shipped_acts
+from zonegate.gm import keyfile
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -35,7 +38,24 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.req("AU-01", "AU-02", "AU-06", "MO-02", "XZ-01", "XZ-14")
+def found_keys(folder: Path, said: str) -> list[str]:
+    """Return where the whole demo left a private key or a secret in plain: in no log, evidence, database or table."""
+    pairs = set()
+    for path in folder.rglob("*.toml"):
+        for section in tomllib.loads(path.read_text(encoding="utf-8")).values():
+            if isinstance(section, dict) and {"key", "secret"} <= section.keys():
+                pairs.add((path.parent / section["key"], path.parent / section["secret"]))
+    assert len(pairs) > 10, "the demo's processes have keys"
+    needles = []
+    for key, secret in pairs:
+        scalar = keyfile.read_key_file(key, secret).to_scalar()
+        needles += [scalar, scalar.hex().encode(), base64.b64encode(scalar)[:40], secret.read_bytes().strip()]
+    secrets = {secret for _, secret in pairs}
+    texts = [(str(path), path.read_bytes()) for path in folder.rglob("*") if path.is_file() and path not in secrets]
+    return [name for name, content in [*texts, ("the table", said.encode())] if any(one in content for one in needles)]
+
+
+@pytest.mark.req("AU-01", "AU-02", "AU-06", "CR-15", "MO-02", "XZ-01", "XZ-14")
 def test_every_act_is_as_expected(tmp_path: Path) -> None:
     results, folder = tmp_path / "acts.json", tmp_path / "demo"
     command = [*ZONEGATE, "demo", "--dir", str(folder), "--json", str(results)]
@@ -51,6 +71,7 @@ def test_every_act_is_as_expected(tmp_path: Path) -> None:
     assert done.returncode == 0, said
     assert processes_of(folder) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["acts.json", "demo"]
+    assert found_keys(folder, done.stdout + done.stderr) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
