@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from zonegate.errors import ZoneGateError
 from zonegate.gm.sm2 import CERT_ID, PrivateKey
@@ -132,8 +134,18 @@ def _check_different(signers: Sequence[Signer]) -> None:
     for what, seen in (
         ("identity", {str(certificate.identity) for certificate in certificates}),
         ("key", {certificate.public_key for certificate in certificates}),
-        ("subject", {certificate.subject_der for certificate in certificates}),
+        ("organ and name", {_person(certificate) for certificate in certificates}),
     ):
         if len(seen) < len(certificates):
             detail = f"signatures: two have the same {what}; {SIGNATURES_NEEDED} different officers must sign"
             raise ZoneGateError(Reason.E_BUNDLE_SIGNATURE, detail)
+
+
+def _person(certificate: Certificate) -> tuple[str, ...]:
+    """Return organ and name: another unit, URI or key does not make another person."""
+    subject = x509.load_der_x509_certificate(certificate.der).subject
+    return tuple(
+        str(attribute.value)
+        for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)
+        for attribute in subject.get_attributes_for_oid(kind)
+    )

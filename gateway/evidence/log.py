@@ -54,7 +54,7 @@ class EvidenceLimits:
     reserve_bytes: int = 8 << 20
     carried_records: int = 65_536
     # A seal must be on the disk within 50 ms; signing and writing take the rest.
-    seal_seconds: float = 0.04
+    seal_seconds: float = 0.03
     # How long a record that nobody waits for may wait for company.
     later_seconds: float = 0.01
     flood_burst: int = 10

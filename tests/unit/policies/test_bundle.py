@@ -19,7 +19,7 @@ from zonegate.ca.subscriber import build_request
 from zonegate.errors import ProblemsError, ZoneGateError
 from zonegate.gm import sm3
 from zonegate.gm.sm2 import PrivateKey
-from zonegate.identity import Net
+from zonegate.identity import Identity, Net
 from zonegate.pki.certificate import Profile
 from zonegate.pki.credential import Credential
 from zonegate.policies.builtin import builtin_documents
@@ -76,7 +76,16 @@ def officers(tmp_path_factory: pytest.TempPathFactory) -> Officers:
     extra.revoke(others["revoked"].serial)
     extra.write_crl()
     loaded = {name: issued.load() for name, issued in others.items()}
+    loaded["zhao in another unit"] = issued_to(
+        extra, SubjectName("测试单位", "zhao", unit="二处"), extra.identity("zhao-of-unit-2")
+    )
     return Officers(extra, intra, zhao.load(), extra.issue(Profile.OFFICER, "qian").load(), loaded)
+
+
+def issued_to(net: TestNet, subject: SubjectName, identity: Identity) -> Credential:
+    key = PrivateKey.generate()
+    certificate = net.authority.issue(build_request(key, subject, identity), Profile.OFFICER, actor="test")
+    return Credential((certificate, net.sub_ca), key)
 
 
 def make(files: dict[str, bytes] = FILES, *, version: int = 3, begin: datetime = BEGIN, end: datetime = END) -> bytes:
@@ -230,6 +239,7 @@ NOT_TWO = {
     "the same officer with a new certificate and key": ["zhao", "zhao again"],
     "one identity with two names": ["zhao", "zhao under another name"],
     "one name in two organs": ["zhao", "zhao's name in another organ"],
+    "one name in two units, each with a URI and a key": ["zhao", "zhao in another unit"],
 }
 
 
