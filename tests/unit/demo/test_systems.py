@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,3 +60,16 @@ def test_citizens_have_valid_check_characters_and_an_area_that_is_none(monkeypat
     for number in service.REGISTER:
         assert number.startswith("999999")
         check_citizen_number(number)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("Population/Verify", "{nonsense"), ("Population/Verify", '{"nope": 1}'), ("Nothing/Here", '{"number": "1"}')],
+)
+def test_a_message_that_is_no_request_is_one_line(path: str, message: str) -> None:
+    script = str(SYSTEMS_FOLDER / "caller.py")
+    command = [sys.executable, "-I", script, "127.0.0.1:1", path, message]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"message: is not the JSON of a request of {path}: ")
+    assert "Traceback" not in done.stderr

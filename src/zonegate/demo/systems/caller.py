@@ -22,7 +22,7 @@ import notice_pb2
 import population_pb2
 import statistics_pb2
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.rpc import error_details_pb2, status_pb2
 
 SECONDS = 15.0
@@ -137,10 +137,16 @@ class Caller:
 
 def by_hand(arguments: argparse.Namespace) -> int:
     """One call, told in lines for a person."""
+    try:
+        message = json.loads(arguments.message)
+        ParseDict(message, METHODS.get(full_path(arguments.path), UNKNOWN)[0]())
+    except (ValueError, ParseError) as error:
+        print(f"message: is not the JSON of a request of {arguments.path}: {error}", file=sys.stderr)
+        return 2
     fields = {f"zg-{name}": getattr(arguments, name) for name in ("purpose", "label", "case")}
     command = {
         "path": arguments.path,
-        "message": json.loads(arguments.message),
+        "message": message,
         "metadata": {name: value for name, value in fields.items() if value is not None},
     }
     (result,) = Caller(arguments.address).call(command)["results"]
